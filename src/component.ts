@@ -1,0 +1,69 @@
+import type { BackupManifest } from "./catalog/manifest.ts";
+import type { Context } from "./context.ts";
+import type { CheckResult, Phase, RecoveryPoint } from "./record.ts";
+import type { Store } from "./stores/store.ts";
+import type { Target } from "./targets.ts";
+
+/** A component of the runbook with everything it needs to work: nothing below `drill/` reads the runbook itself. */
+export interface ComponentSetting<Config> {
+  readonly service: string;
+  /** The component's name; its objects in the store start with `<name>/`. */
+  readonly name: string;
+  readonly config: Config;
+  readonly store: Store;
+  readonly encryption: Encryption;
+  /**
+   * Fills `${NAME}` in a value of this component's config. `path` is where it stands below the component, such as
+   * `["connection"]`. Throws a UserError that names the variable and the line when it is not set.
+   */
+  fill(path: readonly (string | number)[], value: string): string;
+}
+
+/** How a store's objects are sealed. No recipients: not at all. */
+export interface Encryption {
+  /** age recipients (`age1…`). */
+  readonly recipients: readonly string[];
+  /** The age identity (`AGE-SECRET-KEY-1…`), filled and masked when it is asked for; undefined when none is configured. */
+  identity(): string | undefined;
+}
+
+export interface BackupOutcome {
+  /** The new backup; undefined for `kind: wal`. */
+  readonly manifest: BackupManifest | undefined;
+  /** Bytes written to the store. */
+  readonly bytes: number;
+  /** The newest moment that `latest` reaches now; undefined when the archive ends in no named point. */
+  readonly recoverableUntil: Date | undefined;
+}
+
+export interface RecoveryRequest {
+  readonly target: Target;
+  /** A backup id; undefined: the newest that can reach the target. */
+  readonly backupId: string | undefined;
+  /** What `-15m` counts back from. */
+  readonly now: Date;
+}
+
+/** Something recovered that runs and can be checked. */
+export interface Recovered {
+  readonly backupId: string;
+  /** The target in the words of PostgreSQL or of the component, for the record. */
+  readonly target: string;
+  readonly reached: RecoveryPoint;
+  readonly phases: readonly Phase[];
+  /** `url`, `host`, `port`, …: handed to `run` steps as `DRILLBOOK_<COMPONENT>_URL` and so on. */
+  readonly access: Readonly<Record<string, string>>;
+  /** Facts for the record, such as `{ postgres: "17.5" }`. */
+  readonly facts: Readonly<Record<string, string>>;
+  /** Runs the checks of the component's config, in order. A check that could not run is `unverified`. */
+  check(): Promise<CheckResult[]>;
+  /** Stops what runs and removes its files, unless `keep`. Safe to call twice. */
+  dispose(options?: { readonly keep?: boolean }): Promise<void>;
+}
+
+/** A kind of component: adding one is a folder and a line in `components.ts`. */
+export interface Component<Config> {
+  backup(setting: ComponentSetting<Config>, kind: "full" | "wal", context: Context): Promise<BackupOutcome>;
+  /** Recovers into a scratch place. When it throws, nothing it started is left. */
+  recover(setting: ComponentSetting<Config>, request: RecoveryRequest, context: Context): Promise<Recovered>;
+}
