@@ -64,6 +64,11 @@ export interface Recovered {
 /** A kind of component: adding one is a folder and a line in `components.ts`. */
 export interface Component<Config> {
   backup(setting: ComponentSetting<Config>, kind: "full" | "wal", context: Context): Promise<BackupOutcome>;
+  /**
+   * Deletes what the config's `retention` no longer asks for and says in the log what and why; the ids of the deleted
+   * backups. Does nothing without a `retention`, and never deletes before the newest backup is seen to be whole.
+   */
+  prune(setting: ComponentSetting<Config>, context: Context): Promise<readonly string[]>;
   /** Recovers into a scratch place. When it throws, nothing it started is left. */
   recover(setting: ComponentSetting<Config>, request: RecoveryRequest, context: Context): Promise<Recovered>;
 }

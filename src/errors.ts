@@ -5,6 +5,12 @@ export interface SourceLocation {
   readonly column: number;
 }
 
+/** One thing that is wrong, and where. A file can have many. */
+export interface Problem {
+  readonly message: string;
+  readonly location?: SourceLocation | undefined;
+}
+
 interface ProblemOptions {
   readonly location?: SourceLocation | undefined;
   readonly cause?: unknown;
@@ -13,11 +19,14 @@ interface ProblemOptions {
 /** Something the user wrote or asked for is wrong. The message is one sentence that says what to do. */
 export class UserError extends Error {
   readonly location: SourceLocation | undefined;
+  /** Everything that is wrong at once; this error itself when it is one thing. */
+  readonly problems: readonly Problem[];
 
-  constructor(message: string, options: ProblemOptions = {}) {
+  constructor(message: string, options: ProblemOptions & { problems?: readonly Problem[] } = {}) {
     super(message, { cause: options.cause });
     this.name = "UserError";
     this.location = options.location;
+    this.problems = options.problems ?? [this];
   }
 }
 

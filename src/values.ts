@@ -1,6 +1,7 @@
 /** Durations and sizes as people write them in a runbook: `45s`, `1h30m`, `512MiB`, `2GB`. */
 
-const DURATION_UNITS: Readonly<Record<string, number>> = { d: 86_400, h: 3_600, m: 60, s: 1 };
+/** Days, hours, minutes, seconds. */
+const DURATION_UNITS = [86_400, 3_600, 60, 1];
 const SIZE_UNITS: Readonly<Record<string, number>> = {
   B: 1,
   kB: 1e3,
@@ -18,11 +19,7 @@ const SIZE_UNITS: Readonly<Record<string, number>> = {
 export function parseDuration(text: string): number | undefined {
   const match = /^(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?$/.exec(text);
   if (match === null || text === "") return undefined;
-  const [, d, h, m, s] = match;
-  const seconds = [d, h, m, s].reduce(
-    (sum, digits, index) => sum + Number(digits ?? 0) * (Object.values(DURATION_UNITS)[index] ?? 0),
-    0,
-  );
+  const seconds = DURATION_UNITS.reduce((sum, unit, index) => sum + Number(match[index + 1] ?? 0) * unit, 0);
   return Number.isSafeInteger(seconds) ? seconds : undefined;
 }
 
@@ -40,17 +37,20 @@ export function formatBytes(bytes: number): string {
   const units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
   let value = bytes;
   let unit = 0;
-  while (value >= 1024 && unit < units.length - 1) {
+  // What would be rounded up to 1024 belongs to the next unit.
+  while (value >= (unit === 0 ? 1024 : 1023.5) && unit < units.length - 1) {
     value /= 1024;
     unit += 1;
   }
-  const digits = unit === 0 || value >= 100 ? 0 : value >= 10 ? 1 : 2;
+  const digits = unit === 0 || value >= 99.95 ? 0 : value >= 9.995 ? 1 : 2;
   return `${value.toFixed(digits)} ${units[unit]}`;
 }
 
-/** `0.4 s`, `41.8 s`, `12 min 5 s`, `3 h 20 min`, `2 d 4 h`: two units at most. */
+/** `0.4 s`, `41.8 s`, `12 min 5 s`, `3 h 20 min`, `2 d 4 h`: two units at most. A clock that ran backwards gives `-5.0 s`. */
 export function formatDuration(seconds: number): string {
-  if (seconds < 60) return `${seconds.toFixed(1)} s`;
+  if (seconds < 0) return `-${formatDuration(-seconds)}`;
+  if (!Number.isFinite(seconds)) return "unknown";
+  if (seconds < 59.95) return `${seconds.toFixed(1)} s`;
   const whole = Math.round(seconds);
   const parts: [number, string][] = [
     [Math.floor(whole / 86_400), "d"],

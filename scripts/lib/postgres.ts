@@ -1,0 +1,274 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { randomBytes } from "node:crypto";
+import { once } from "node:events";
+import { appendFile, chown, mkdir, open, readFile, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import pg from "pg";
+import { freePort } from "./free-port.ts";
+import { type GuardedFolder, guardedFolder, type User } from "./guard.ts";
+import { availableMajors, binariesFor, serverUser } from "./postgres-binaries.ts";
+
+export interface PostgresOptions {
+  /** Default: the newest that npm installed. */
+  readonly major?: number;
+  /** Lines for postgresql.conf, over the defaults for tests. */
+  readonly settings?: Readonly<Record<string, string | number | boolean>>;
+  /** More arguments for initdb, such as `--wal-segsize=1` or `--no-data-checksums`. */
+  readonly initdbArgs?: readonly string[];
+  /** Lines of pg_hba.conf that come before the ones that let everybody in by password. */
+  readonly hba?: readonly string[];
+  /** Of the superuser `postgres`; default: a random one. */
+  readonly password?: string;
+}
+
+/** A real PostgreSQL of our own, with its own data folder and port. It never outlives this process. */
+export interface TestPostgres extends AsyncDisposable {
+  readonly major: number;
+  /** libpq URI of the superuser, for the database `postgres`. */
+  readonly url: string;
+  readonly host: string;
+  readonly port: number;
+  readonly password: string;
+  readonly dataDir: string;
+  readonly binDir: string;
+  readonly logFile: string;
+  /** Whom the server runs as when this process is root. */
+  readonly user: User | undefined;
+  /** Runs one statement on a connection of its own and returns its rows. */
+  query<Row extends pg.QueryResultRow = pg.QueryResultRow>(sql: string, values?: unknown[]): Promise<Row[]>;
+  /** A connection as superuser; ended by you, or with the server. */
+  client(database?: string): Promise<pg.Client>;
+  /** The server dies at once, like in a power cut; its data folder stays. */
+  kill9(): Promise<void>;
+  /** Fast shutdown; its data folder stays. */
+  stop(): Promise<void>;
+  /** Stops the server if it runs, adds settings to postgresql.conf, and starts it on the same port. */
+  restart(settings?: Readonly<Record<string, string | number | boolean>>): Promise<void>;
+  /** Kills the server and removes its data folder. */
+  wipe(): Promise<void>;
+}
+
+const DEFAULTS = {
+  fsync: false,
+  full_page_writes: true,
+  wal_level: "replica",
+  max_wal_senders: 10,
+  max_replication_slots: 10,
+  shared_buffers: "32MB",
+  max_wal_size: "512MB",
+  autovacuum_naptime: "10s",
+  log_min_messages: "warning",
+  log_line_prefix: "%m [%p] ",
+  lc_messages: "C",
+  timezone: "UTC",
+  log_timezone: "UTC",
+  listen_addresses: "127.0.0.1",
+  unix_socket_directories: "",
+};
+
+/** Makes a cluster and starts it. Takes about a second and a half. */
+export async function startPostgres(options: PostgresOptions = {}): Promise<TestPostgres> {
+  const major = options.major ?? availableMajors().at(-1);
+  if (major === undefined) throw new Error("npm installed no PostgreSQL for this kind of machine.");
+  const user = serverUser();
+  const binDir = await binariesFor(major, user);
+  const folder = await guardedFolder(`drillbook-pg${major}-`, user);
+  const password = options.password ?? randomBytes(12).toString("hex");
+  try {
+    await initialize(folder.path, binDir, user, password, options);
+    const server = new Server({ major, user, binDir, folder, password, port: await freePort() });
+    await server.start(true);
+    return server;
+  } catch (error) {
+    await folder.remove();
+    throw error;
+  }
+}
+
+async function initialize(
+  folder: string,
+  binDir: string,
+  user: User | undefined,
+  password: string,
+  options: PostgresOptions,
+): Promise<void> {
+  const passwordFile = join(folder, "password");
+  await writeFile(passwordFile, `${password}\n`, { mode: 0o600 });
+  if (user !== undefined) await chown(passwordFile, user.uid, user.gid);
+  const data = join(folder, "data");
+  const initdb = spawn(
+    join(binDir, "initdb"),
+    [
+      ...["-D", data, "-U", "postgres", "--auth=scram-sha-256", `--pwfile=${passwordFile}`],
+      ...["--encoding=UTF8", "--locale=C", "--no-sync", ...(options.initdbArgs ?? [])],
+    ],
+    { ...user, cwd: "/", stdio: ["ignore", "pipe", "pipe"] },
+  );
+  let output = "";
+  initdb.stdout.on("data", (chunk) => {
+    output += String(chunk);
+  });
+  initdb.stderr.on("data", (chunk) => {
+    output += String(chunk);
+  });
+  const [code] = await once(initdb, "close");
+  if (code !== 0) throw new Error(`initdb failed:\n${output}`);
+  await rm(passwordFile);
+  await appendFile(join(data, "postgresql.conf"), confLines({ ...DEFAULTS, ...options.settings }));
+  const hba = [
+    ...(options.hba ?? []),
+    "host all all 127.0.0.1/32 scram-sha-256",
+    "host replication all 127.0.0.1/32 scram-sha-256",
+  ];
+  await writeFile(join(data, "pg_hba.conf"), `${hba.join("\n")}\n`);
+}
+
+function confLines(settings: Readonly<Record<string, string | number | boolean>>): string {
+  return Object.entries(settings)
+    .map(([name, value]) => `${name} = '${String(value).replaceAll("'", "''")}'\n`)
+    .join("");
+}
+
+class Server implements TestPostgres {
+  readonly major: number;
+  readonly host = "127.0.0.1";
+  readonly user: User | undefined;
+  readonly binDir: string;
+  readonly password: string;
+  readonly dataDir: string;
+  readonly logFile: string;
+  port: number;
+  #folder: GuardedFolder;
+  #process: ChildProcess | undefined;
+  #clients = new Set<pg.Client>();
+
+  constructor(facts: {
+    major: number;
+    user: User | undefined;
+    binDir: string;
+    folder: GuardedFolder;
+    password: string;
+    port: number;
+  }) {
+    this.major = facts.major;
+    this.user = facts.user;
+    this.binDir = facts.binDir;
+    this.password = facts.password;
+    this.port = facts.port;
+    this.#folder = facts.folder;
+    this.dataDir = join(facts.folder.path, "data");
+    this.logFile = join(facts.folder.path, "log");
+  }
+
+  get url(): string {
+    return `postgres://postgres:${encodeURIComponent(this.password)}@127.0.0.1:${this.port}/postgres`;
+  }
+
+  /** `anyPort`: the port was only free a moment ago, so take another when somebody was faster. */
+  async start(anyPort = false): Promise<void> {
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        await this.#launch();
+        return;
+      } catch (error) {
+        await this.kill9();
+        const log = await readFile(this.logFile, "utf8").catch(() => "");
+        const taken = log.includes("Address already in use");
+        if (!taken || attempt === 5) {
+          throw new Error(`PostgreSQL ${this.major} did not start:\n${log.slice(-2000)}`, { cause: error });
+        }
+        if (anyPort) this.port = await freePort();
+        else await sleep(200);
+        await rm(this.logFile);
+      }
+    }
+  }
+
+  async #launch(): Promise<void> {
+    const log = await open(this.logFile, "a");
+    const server = spawn(join(this.binDir, "postgres"), ["-D", this.dataDir, "-p", String(this.port)], {
+      ...this.user,
+      cwd: "/",
+      detached: true,
+      stdio: ["ignore", log.fd, log.fd],
+    });
+    this.#process = server;
+    await log.close();
+    server.unref();
+    server.once("error", () => undefined);
+    const deadline = Date.now() + 60_000;
+    while (Date.now() < deadline) {
+      if (server.exitCode !== null || server.signalCode !== null) throw new Error("The server ended.");
+      try {
+        await (await this.client()).end();
+        return;
+      } catch {
+        await sleep(50);
+      }
+    }
+    throw new Error("The server takes no connections.");
+  }
+
+  async query<Row extends pg.QueryResultRow>(sql: string, values?: unknown[]): Promise<Row[]> {
+    const client = await this.client();
+    try {
+      return (await client.query<Row>(sql, values)).rows;
+    } finally {
+      await client.end();
+    }
+  }
+
+  async client(database = "postgres"): Promise<pg.Client> {
+    const client = new pg.Client({
+      host: this.host,
+      port: this.port,
+      user: "postgres",
+      password: this.password,
+      database,
+    });
+    // A server that is killed on purpose ends its connections: no reason to end the test process too.
+    client.on("error", () => undefined);
+    client.once("end", () => this.#clients.delete(client));
+    await client.connect();
+    this.#clients.add(client);
+    return client;
+  }
+
+  async kill9(): Promise<void> {
+    await this.#end("SIGKILL");
+  }
+
+  async stop(): Promise<void> {
+    await this.#end("SIGINT");
+  }
+
+  async restart(settings: Readonly<Record<string, string | number | boolean>> = {}): Promise<void> {
+    await this.stop();
+    await appendFile(join(this.dataDir, "postgresql.conf"), confLines(settings));
+    await this.start();
+  }
+
+  async wipe(): Promise<void> {
+    await this.kill9();
+    // Its children notice the death of the postmaster a moment later and may still write.
+    await rm(this.dataDir, { recursive: true, force: true, maxRetries: 10, retryDelay: 50 });
+    await mkdir(this.dataDir, { mode: 0o700 });
+    if (this.user !== undefined) await chown(this.dataDir, this.user.uid, this.user.gid);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.allSettled([...this.#clients].map((client) => client.end()));
+    await this.#end("SIGQUIT");
+    await this.#folder.remove();
+  }
+
+  async #end(signal: NodeJS.Signals): Promise<void> {
+    const server = this.#process;
+    if (server === undefined || server.exitCode !== null || server.signalCode !== null) return;
+    server.ref();
+    const ended = once(server, "exit");
+    server.kill(signal);
+    await ended;
+  }
+}

@@ -1,0 +1,46 @@
+import { z } from "zod";
+import { ObjectMissing, type Store } from "../stores/store.ts";
+import { encodeDocument, readDocument } from "./documents.ts";
+import { heartbeatKey } from "./layout.ts";
+
+/** `heartbeat.json`: the last thing that a successful run writes. Times are RFC 3339 in UTC. */
+const heartbeat = z.object({
+  schema: z.literal("drillbook/heartbeat/v1"),
+  component: z.string(),
+  kind: z.enum(["full", "wal"]),
+  finishedAt: z.string(),
+  /** The newest backup that this run made; null for `wal`. */
+  backupId: z.string().nullable(),
+  /** The last segment of the archive; null for components without WAL. */
+  lastSegment: z.string().nullable(),
+  /** The newest moment that `latest` reaches; null when the archive ends in no named point. */
+  recoverableUntil: z.string().nullable(),
+});
+export type Heartbeat = z.infer<typeof heartbeat>;
+
+export async function writeHeartbeat(
+  store: Store,
+  beat: Omit<Heartbeat, "schema">,
+  signal?: AbortSignal,
+): Promise<void> {
+  const bytes = encodeDocument({ schema: "drillbook/heartbeat/v1", ...beat });
+  await store.put(heartbeatKey(beat.component), once(bytes), { signal, expectedBytes: bytes.length });
+}
+
+/** The last heartbeat of a component; undefined when no run ever succeeded. */
+export async function readHeartbeat(
+  store: Store,
+  component: string,
+  signal?: AbortSignal,
+): Promise<Heartbeat | undefined> {
+  try {
+    return await readDocument(store, heartbeatKey(component), heartbeat, signal);
+  } catch (error) {
+    if (error instanceof ObjectMissing) return undefined;
+    throw error;
+  }
+}
+
+async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
+  yield bytes;
+}

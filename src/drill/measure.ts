@@ -1,0 +1,82 @@
+import type { Recovery, Step } from "../record.ts";
+import { parseTime, type Target } from "../targets.ts";
+
+export interface Objectives {
+  readonly rtoSeconds: number | null;
+  readonly rpoSeconds: number | null;
+}
+
+/** The strictest of several objectives. */
+export function strictest(all: readonly Objectives[]): Objectives {
+  return {
+    rtoSeconds: least(all.map((one) => one.rtoSeconds)),
+    rpoSeconds: least(all.map((one) => one.rpoSeconds)),
+  };
+}
+
+function least(values: readonly (number | null)[]): number | null {
+  const known = values.filter((value) => value !== null);
+  return known.length === 0 ? null : Math.min(...known);
+}
+
+/**
+ * The RTO in seconds: from the beginning of the first step that ran to the end of the last check, on the monotonic clock
+ * that measured the steps. Null unless every step that ran has passed and a check is among them: a service that is not
+ * whole has not been recovered in any time.
+ */
+export function achievedRto(steps: readonly TimedStep[]): number | null {
+  const ran = steps.filter(({ step }) => step.status !== "skipped");
+  const first = ran[0];
+  const lastCheck = ran.findLast(({ step }) => step.kind === "check");
+  if (first === undefined || lastCheck === undefined) return null;
+  if (ran.some(({ step }) => step.status !== "passed")) return null;
+  return (lastCheck.endMs - first.startMs) / 1000;
+}
+
+/** A step with its place on the monotonic clock, in milliseconds. */
+export interface TimedStep {
+  readonly step: Step;
+  readonly startMs: number;
+  readonly endMs: number;
+}
+
+export interface Loss {
+  /** Seconds of data lost by the worst component; null when it could not be measured for one of them. */
+  readonly rpoSeconds: number | null;
+  /** Components whose last commit was not observed. */
+  readonly unobserved: readonly string[];
+  /** Components whose last commit lies after the time that was asked for: the recovery went too far. */
+  readonly beyondTarget: readonly string[];
+}
+
+/**
+ * The RPO in seconds: how much older the last recovered commit is than the moment that was wanted back.
+ *
+ * - A time, or a while ago: that moment.
+ * - `latest`: the beginning of the first step, as if the service was lost then. What was committed after the newest
+ *   archived point counts as lost.
+ * - `immediate`: the same. The end of a base backup is a point nobody wants for its own sake, so everything since counts.
+ *
+ * Clocks of the database and the runner are compared for the last two; a difference below zero counts as zero.
+ */
+export function achievedLoss(recoveries: readonly Recovery[], target: Target, clockStart: Date): Loss {
+  const wanted = wantedMicros(target, clockStart);
+  const exact = target.kind === "time" || target.kind === "before-now";
+  const losses: number[] = [];
+  const unobserved: string[] = [];
+  const beyondTarget: string[] = [];
+  for (const { component, reached } of recoveries) {
+    const last = reached.lastCommitBefore === null ? undefined : parseTime(reached.lastCommitBefore);
+    if (last === undefined) unobserved.push(component);
+    else if (exact && last > wanted) beyondTarget.push(component);
+    else losses.push(last > wanted ? 0 : Number(wanted - last) / 1e6);
+  }
+  const measured = losses.length > 0 && losses.length === recoveries.length;
+  return { rpoSeconds: measured ? Math.max(...losses) : null, unobserved, beyondTarget };
+}
+
+function wantedMicros(target: Target, clockStart: Date): bigint {
+  if (target.kind === "time") return target.micros;
+  if (target.kind === "before-now") return BigInt(clockStart.getTime() - target.seconds * 1000) * 1000n;
+  return BigInt(clockStart.getTime()) * 1000n;
+}

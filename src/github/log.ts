@@ -1,0 +1,26 @@
+import { debug, info, warning } from "@actions/core";
+import type { Logger } from "../context.ts";
+import type { Secrets } from "./secrets.ts";
+
+/**
+ * Makes text of databases and tools harmless in a runner's log: a line that starts with `::` or `##[` is a workflow
+ * command there (actions/runner, ActionCommand.TryParseV2), and control characters can hide or forge lines.
+ */
+export function harmless(text: string): string {
+  return (
+    text
+      .replaceAll(/\r\n?/g, "\n")
+      // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is taken out.
+      .replaceAll(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u2028\u2029]/g, " ")
+      .replaceAll(/^(\s*)(::|##\[)/gm, "$1| $2")
+  );
+}
+
+export function createLogger(secrets: Secrets): Logger {
+  const clean = (message: string) => harmless(secrets.redact(message));
+  return {
+    debug: (message) => debug(clean(message)),
+    info: (message) => info(clean(message)),
+    warning: (message) => warning(clean(message)),
+  };
+}

@@ -1,0 +1,12 @@
+import type { Component } from "../component.ts";
+import { backupPostgres } from "./backup.ts";
+import type { PostgresConfig } from "./config.ts";
+import { prunePostgres } from "./prune.ts";
+import { recoverPostgres } from "./recover.ts";
+
+/** A PostgreSQL cluster, backed up physically. */
+export const postgresComponent: Component<PostgresConfig> = {
+  backup: backupPostgres,
+  prune: prunePostgres,
+  recover: recoverPostgres,
+};

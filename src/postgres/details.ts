@@ -1,0 +1,85 @@
+import { z } from "zod";
+import type { BackupManifest } from "../catalog/manifest.ts";
+import { restorePoint } from "../catalog/wal.ts";
+import { DefectError } from "../errors.ts";
+
+/**
+ * `details` of a physical backup's manifest: what recovery and people need to know of the cluster. Times are
+ * RFC 3339 in UTC with microseconds (`2026-01-25T12:00:00.123456Z`), taken from the server's clock; LSNs are spelled
+ * `0/1A2B3C4D`.
+ */
+
+const database = z.object({
+  name: z.string(),
+  encoding: z.string(),
+  /** `libc`, `icu` or `builtin`. */
+  localeProvider: z.string(),
+  collate: z.string(),
+  ctype: z.string(),
+  /** The locale of the providers `icu` and `builtin`. */
+  locale: z.string().nullable(),
+  /** Version of the collation library that the database's indexes were built with. */
+  collationVersion: z.string().nullable(),
+});
+
+const rowCount = z.union([
+  z.object({
+    /** As the runbook spells it. */
+    table: z.string(),
+    /** The same table, with its schema and quoted: it means the same to every role. */
+    relation: z.string(),
+    rows: z.number(),
+    /** When and where the counting snapshot was taken. */
+    capturedAt: z.string(),
+    lsn: z.string(),
+  }),
+  z.object({ table: z.string(), notCaptured: z.string() }),
+]);
+export type RowCount = z.infer<typeof rowCount>;
+
+export const postgresDetails = z.object({
+  systemIdentifier: z.string(),
+  /** `17.5` */
+  serverVersion: z.string(),
+  /** `170005` */
+  serverVersionNum: z.number(),
+  /** `17` */
+  major: z.number(),
+  timeline: z.number(),
+  /** Where recovery starts to read WAL. */
+  startLsn: z.string(),
+  /** Recovery is consistent from here on. */
+  stopLsn: z.string(),
+  startTime: z.string(),
+  /** Not before the backup's real end: a time target must be later. */
+  stopTime: z.string(),
+  walSegmentBytes: z.number(),
+  /** Bytes of all archives before compression; recovery needs at least so much disk. */
+  dataBytes: z.number(),
+  /** `oid` names the archive (`<oid>.tar.zst`) and the link below `pg_tblspc`. Empty when there are none. */
+  tablespaces: z.array(z.object({ oid: z.string(), location: z.string(), bytes: z.number() })),
+  dataChecksums: z.boolean(),
+  /** Name of the role with oid 10. */
+  bootstrapSuperuser: z.string(),
+  /** Where the runbook's checks run: the database of the source's connection. */
+  database: z.string(),
+  databases: z.array(database),
+  /** Extensions of `database`. */
+  extensions: z.array(z.object({ name: z.string(), version: z.string() })),
+  /** Settings of the source by name, such as `max_connections`; one that may not be read is absent. */
+  settings: z.record(z.string(), z.string()),
+  restorePoint: restorePoint.nullable(),
+  rowCounts: z.array(rowCount),
+});
+export type PostgresDetails = z.infer<typeof postgresDetails>;
+
+/** The details of a backup of PostgreSQL; `subject` names its manifest in the DefectError. */
+export function readDetails(manifest: BackupManifest, subject: string): PostgresDetails {
+  const parsed = postgresDetails.safeParse(manifest.details);
+  if (parsed.success) return parsed.data;
+  const issue = parsed.error.issues[0];
+  throw new DefectError(
+    subject,
+    `${subject} does not describe a PostgreSQL backup: ${issue?.path.join(".") ?? "details"}: ${issue?.message ?? "unreadable"}.`,
+  );
+}

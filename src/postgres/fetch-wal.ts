@@ -1,0 +1,70 @@
+import { createHash } from "node:crypto";
+import { unpack } from "../archive/unpack.ts";
+import { historyKey, sidecarKey, timelineName } from "../catalog/layout.ts";
+import { readSidecar, type WalSegment } from "../catalog/wal.ts";
+import { DefectError } from "../errors.ts";
+import { ObjectMissing, readAll } from "../stores/store.ts";
+import type { PostgresDetails } from "./details.ts";
+import type { StoreSetting } from "./fetch-data.ts";
+import type { WalFile } from "./wal-window.ts";
+
+/** A segment of the archive: its bytes must be those that its sidecar recorded when it was archived. */
+export function segmentFile(setting: StoreSetting, segment: WalSegment, details: PostgresDetails): WalFile {
+  const { store, name: component, encryption } = setting;
+  const subject = store.describe(segment.key);
+
+  async function fetch(signal: AbortSignal): Promise<Uint8Array> {
+    const sidecar = await readSidecar(store, component, segment.name, signal);
+    if (sidecar.systemIdentifier !== details.systemIdentifier) {
+      throw new DefectError(
+        subject,
+        `${subject} is of the cluster ${sidecar.systemIdentifier}, but the backup of ${details.systemIdentifier}.`,
+      );
+    }
+    const identity = segment.sealed ? encryption.identity() : undefined;
+    const stored = await store.get(segment.key, { signal });
+    const bytes = await readAll(
+      unpack(stored, { subject, sealed: segment.sealed, identity, storedBytes: segment.storedBytes, signal }),
+    );
+    if (bytes.length !== details.walSegmentBytes || bytes.length !== sidecar.bytes) {
+      throw new DefectError(
+        subject,
+        `${subject} holds ${bytes.length} bytes of WAL, but a segment has ${details.walSegmentBytes}: it is damaged.`,
+      );
+    }
+    if (createHash("sha256").update(bytes).digest("hex") === sidecar.sha256) return bytes;
+    throw new DefectError(
+      subject,
+      `${subject} was altered: its SHA-256 is not the one recorded when the segment was archived.`,
+    );
+  }
+
+  return { name: segment.name, fetch: (signal) => fetch(signal).catch(missingIsDefect) };
+
+  function missingIsDefect(error: unknown): never {
+    if (!(error instanceof ObjectMissing)) throw error;
+    const gone =
+      error.subject === store.describe(sidecarKey(component, segment.name)) ? error.subject : subject;
+    throw new DefectError(gone, `${gone} is missing: the WAL has a gap.`, { cause: error });
+  }
+}
+
+/** A timeline's history file, as the server sent it. */
+export function historyFile(setting: StoreSetting, timeline: number): WalFile {
+  const { store, name } = setting;
+  const key = historyKey(name, timeline);
+  return {
+    name: `${timelineName(timeline)}.history`,
+    async fetch(signal) {
+      try {
+        return await readAll(await store.get(key, { signal }));
+      } catch (error) {
+        if (!(error instanceof ObjectMissing)) throw error;
+        const subject = store.describe(key);
+        throw new DefectError(subject, `${subject} is missing: timeline ${timeline} cannot be followed.`, {
+          cause: error,
+        });
+      }
+    },
+  };
+}

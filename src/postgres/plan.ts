@@ -1,0 +1,286 @@
+import { listBackups, readBackup } from "../catalog/backups.ts";
+import { readHeartbeat } from "../catalog/heartbeat.ts";
+import { manifestKey, objectKey, segmentKey, sidecarKey } from "../catalog/layout.ts";
+import { lsn, parseSegmentName, segmentBefore } from "../catalog/lsn.ts";
+import type { BackupManifest } from "../catalog/manifest.ts";
+import {
+  chainFrom,
+  listSegments,
+  missingAfter,
+  newestRestorePoint,
+  type RestorePoint,
+  timelinesFrom,
+  type WalInventory,
+  type WalSegment,
+} from "../catalog/wal.ts";
+import type { ComponentSetting, RecoveryRequest } from "../component.ts";
+import { DefectError, UserError } from "../errors.ts";
+import { formatMicros, parseTime, type Target } from "../targets.ts";
+import { formatDuration } from "../values.ts";
+import { type PostgresDetails, readDetails } from "./details.ts";
+import type { Goal } from "./server-settings.ts";
+
+export type PlanSetting = Pick<ComponentSetting<unknown>, "name" | "store" | "encryption">;
+
+/** What a recovery will do, decided before anything is fetched. */
+export interface RecoveryPlan {
+  readonly manifest: BackupManifest;
+  readonly details: PostgresDetails;
+  readonly goal: Goal;
+  /** The timeline to follow, which may have grown out of the backup's. */
+  readonly timeline: number;
+  /** Everything that replay can ask for, in order. */
+  readonly segments: readonly WalSegment[];
+  /** Timelines whose history file replay needs. */
+  readonly histories: readonly number[];
+  /** Something the user should know although the target can be reached. */
+  readonly warning: string | undefined;
+}
+
+/** A backup and the WAL that follows it without a gap. */
+interface Reach {
+  readonly manifest: BackupManifest;
+  readonly details: PostgresDetails;
+  readonly timeline: number;
+  readonly chain: readonly WalSegment[];
+  /** The first segment that the chain lacks. */
+  readonly missing: string;
+  /** Whether there is more WAL behind the missing segment, so that it is a gap and not the archive's end. */
+  readonly gap: boolean;
+  /** The newest named point that lies behind the backup's end. */
+  readonly newest:
+    | { readonly point: RestorePoint; readonly segment: WalSegment; readonly micros: bigint }
+    | undefined;
+}
+
+/**
+ * Chooses the backup, resolves the target and lists the WAL that leads there. Throws a {@link UserError} with the
+ * recoverable window for a target outside it, and a {@link DefectError} that names the first object that is missing.
+ */
+export async function planRecovery(
+  setting: PlanSetting,
+  request: RecoveryRequest,
+  signal: AbortSignal,
+): Promise<RecoveryPlan> {
+  const micros = targetMicros(request.target, request.now);
+  const candidates = await findBackups(setting, request.backupId, signal);
+  const chosen =
+    micros === undefined ? candidates.at(-1) : candidates.findLast((one) => one.stopMicros < micros);
+  const first = chosen ?? candidates[0];
+  if (first === undefined) {
+    throw new UserError(`${setting.name} has no backup to recover from: run the backup action first.`);
+  }
+  const reach = await measureReach(setting, first.manifest, first.details, signal);
+  if (micros !== undefined && chosen === undefined) {
+    throw tooEarly(setting.name, micros, first.stopMicros, reach, request.backupId !== undefined);
+  }
+  const plan = await choose(setting, request.target, micros, reach, first.stopMicros, signal);
+  await requireObjects(setting, reach.manifest, signal);
+  return plan;
+}
+
+/** A time target in microseconds; undefined for one that is no time. */
+function targetMicros(target: Target, now: Date): bigint | undefined {
+  if (target.kind === "time") return target.micros;
+  if (target.kind === "before-now") return (BigInt(now.getTime()) - BigInt(target.seconds) * 1000n) * 1000n;
+  return undefined;
+}
+
+interface Candidate {
+  readonly manifest: BackupManifest;
+  readonly details: PostgresDetails;
+  readonly stopMicros: bigint;
+}
+
+/** Physical backups of PostgreSQL, oldest first. */
+async function findBackups(
+  setting: PlanSetting,
+  backupId: string | undefined,
+  signal: AbortSignal,
+): Promise<Candidate[]> {
+  const { store, name } = setting;
+  const manifests =
+    backupId === undefined
+      ? await listBackups(store, name, signal)
+      : [await readBackup(store, name, backupId, signal)];
+  return manifests
+    .filter((manifest) => manifest.type === "postgres" && manifest.method === "physical")
+    .map((manifest) => {
+      const subject = store.describe(manifestKey(name, manifest.id));
+      const details = readDetails(manifest, subject);
+      return { manifest, details, stopMicros: readMicros(details.stopTime, subject) };
+    });
+}
+
+function readMicros(text: string, subject: string): bigint {
+  const micros = parseTime(text);
+  if (micros !== undefined) return micros;
+  throw new DefectError(subject, `${subject} holds "${text}" where a time should be.`);
+}
+
+async function measureReach(
+  setting: PlanSetting,
+  manifest: BackupManifest,
+  details: PostgresDetails,
+  signal: AbortSignal,
+): Promise<Reach> {
+  const { store, name } = setting;
+  const inventory = await listSegments(store, name, details.walSegmentBytes, signal);
+  const start = lsn(details.startLsn);
+  const timeline = chooseTimeline(inventory, start, details.timeline);
+  const chain = chainFrom(inventory, start, details.timeline, timeline);
+  const missing = missingAfter(inventory, start, details.timeline, timeline);
+  const last = await lastArchived(setting, signal);
+  const found = await newestRestorePoint(store, name, chain, signal);
+  const beyond = found !== undefined && lsn(found.point.lsn) > lsn(details.stopLsn);
+  return {
+    manifest,
+    details,
+    timeline,
+    chain,
+    missing,
+    gap: isGap(inventory, missing, timeline, last),
+    newest: beyond
+      ? {
+          ...found,
+          micros: readMicros(found.point.time, store.describe(sidecarKey(name, found.segment.name))),
+        }
+      : undefined,
+  };
+}
+
+/** The youngest timeline that the archive really holds, as PostgreSQL's own `latest` would choose it. */
+function chooseTimeline(inventory: WalInventory, start: bigint, timeline: number): number {
+  const held = new Set([...inventory.segments.values()].map((segment) => segment.timeline));
+  return timelinesFrom(inventory, start, timeline).findLast((one) => held.has(one)) ?? timeline;
+}
+
+/** The segment up to which the last successful run archived, so that a loss at the very end is seen too. */
+async function lastArchived(setting: PlanSetting, signal: AbortSignal): Promise<string | undefined> {
+  const beat = await readHeartbeat(setting.store, setting.name, signal);
+  return beat?.lastSegment ?? undefined;
+}
+
+function isGap(
+  inventory: WalInventory,
+  missing: string,
+  timeline: number,
+  last: string | undefined,
+): boolean {
+  const { segmentBytes } = inventory;
+  const hole = parseSegmentName(missing, segmentBytes)?.number ?? 0;
+  const archived = last === undefined ? undefined : parseSegmentName(last, segmentBytes);
+  if (archived !== undefined && archived.timeline === timeline && archived.number >= hole) return true;
+  const behind = [...inventory.segments.keys(), ...inventory.unfinished]
+    .map((name) => parseSegmentName(name, segmentBytes))
+    .filter((segment) => segment !== undefined);
+  return behind.some((segment) => segment.timeline === timeline && segment.number > hole);
+}
+
+async function choose(
+  setting: PlanSetting,
+  target: Target,
+  micros: bigint | undefined,
+  reach: Reach,
+  stopMicros: bigint,
+  signal: AbortSignal,
+): Promise<RecoveryPlan> {
+  const { manifest, details, chain, newest } = reach;
+  const consistent = segmentBefore(lsn(details.stopLsn), details.walSegmentBytes);
+  if ((chain.at(-1)?.number ?? -1) < consistent) throw await missingWal(setting, reach, signal);
+
+  if (target.kind === "immediate") {
+    return planFor(reach, { kind: "immediate" }, consistent, undefined);
+  }
+  if (micros === undefined) {
+    // Ending at an older point, because WAL behind it is gone, would be a loss that nobody sees.
+    if (reach.gap) throw await missingWal(setting, reach, signal);
+    if (newest === undefined) throw noNamedPoint(setting.name, manifest.id);
+    const goal: Goal = { kind: "restore-point", name: newest.point.name, micros: newest.micros };
+    return planFor(reach, goal, segmentOf(newest, details), undefined);
+  }
+  if (newest === undefined || micros > newest.micros) {
+    if (reach.gap) throw await missingWal(setting, reach, signal);
+    if (newest === undefined) throw noNamedPoint(setting.name, manifest.id);
+    throw tooLate(setting.name, micros, stopMicros, newest.micros);
+  }
+  const warning = reach.gap
+    ? `The WAL of ${setting.name} has a gap behind the target: ${reach.missing} is missing, and nothing after it can be recovered from this backup.`
+    : undefined;
+  return planFor(reach, { kind: "time", micros }, segmentOf(newest, details), warning);
+}
+
+function segmentOf(newest: NonNullable<Reach["newest"]>, details: PostgresDetails): number {
+  return Math.max(newest.segment.number, segmentBefore(lsn(newest.point.lsn), details.walSegmentBytes));
+}
+
+function planFor(reach: Reach, goal: Goal, lastNumber: number, warning: string | undefined): RecoveryPlan {
+  const { manifest, details, timeline, chain } = reach;
+  const segments = chain.filter((segment) => segment.number <= lastNumber);
+  return { manifest, details, goal, timeline, segments, histories: timeline > 1 ? [timeline] : [], warning };
+}
+
+/** Names the object itself: the segment, or only its sidecar. */
+async function missingWal(setting: PlanSetting, reach: Reach, signal: AbortSignal): Promise<DefectError> {
+  const { store, name } = setting;
+  const sealed = reach.chain.at(-1)?.sealed ?? setting.encryption.recipients.length > 0;
+  const packed = segmentKey(name, reach.missing, sealed);
+  const key = (await store.stat(packed, signal)) === undefined ? packed : sidecarKey(name, reach.missing);
+  const subject = store.describe(key);
+  return new DefectError(
+    subject,
+    `${subject} is missing, so the WAL after the backup ${reach.manifest.id} has a gap and what lies behind it cannot be recovered: take a new backup, and find out what removed the object.`,
+  );
+}
+
+function noNamedPoint(component: string, backupId: string): UserError {
+  return new UserError(
+    `The WAL after the backup ${backupId} of ${component} ends in no named restore point, so no point of it can be proven to be reached: GRANT EXECUTE ON FUNCTION pg_create_restore_point(text) and pg_switch_wal() to the backup's role and run the backup action with kind: wal, or recover with target immediate.`,
+  );
+}
+
+function tooLate(component: string, micros: bigint, from: bigint, to: bigint): UserError {
+  return new UserError(
+    `The target ${formatMicros(micros)} is ${distance(micros - to)} later than the newest archived point of ${component}: choose a time after ${formatMicros(from)} and up to ${formatMicros(to)}, or archive newer WAL first.`,
+  );
+}
+
+function tooEarly(
+  component: string,
+  micros: bigint,
+  from: bigint,
+  { newest }: Reach,
+  named: boolean,
+): UserError {
+  const to = newest === undefined ? "" : ` and up to ${formatMicros(newest.micros)}`;
+  const which = named ? "that backup" : "the oldest backup";
+  return new UserError(
+    `The target ${formatMicros(micros)} is ${distance(from - micros)} too early for ${component}: ${which} ended at ${formatMicros(from)}, so choose a time after that${to}.`,
+  );
+}
+
+function distance(micros: bigint): string {
+  const seconds = Number(micros) / 1e6;
+  return seconds < 0.1 ? `${micros} µs` : formatDuration(seconds);
+}
+
+/** Every object of the backup is there in its full size, or nothing is fetched at all. */
+async function requireObjects(
+  setting: PlanSetting,
+  manifest: BackupManifest,
+  signal: AbortSignal,
+): Promise<void> {
+  const { store, name } = setting;
+  for (const object of manifest.objects) {
+    const key = objectKey(name, manifest.id, object.name);
+    const found = await store.stat(key, signal);
+    if (found?.bytes === object.storedBytes) continue;
+    const subject = store.describe(key);
+    throw new DefectError(
+      subject,
+      found === undefined
+        ? `${subject} is missing: the backup ${manifest.id} is incomplete.`
+        : `${subject} has ${found.bytes} bytes, but the backup recorded ${object.storedBytes}: it is damaged.`,
+    );
+  }
+}

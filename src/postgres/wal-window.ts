@@ -1,0 +1,152 @@
+import { readdir, rename, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Context } from "../context.ts";
+import { messageOf } from "../errors.ts";
+import { restoreCommand, restoreScript, windowFolders } from "./restore-command.ts";
+import type { Scratch } from "./scratch.ts";
+
+/** One file that recovery may ask for: a segment, or a timeline's history. */
+export interface WalFile {
+  readonly name: string;
+  /** Its checked raw bytes; what it throws is why recovery cannot go on. */
+  fetch(signal: AbortSignal): Promise<Uint8Array>;
+}
+
+export interface WalWindowOptions {
+  readonly scratch: Scratch;
+  /** In the order of replay: prefetched. */
+  readonly segments: readonly WalFile[];
+  /** Fetched when they are asked for. */
+  readonly histories: readonly WalFile[];
+  readonly context: Context;
+  /** So many segments lie ready or are on their way, ahead of replay. */
+  readonly windowSegments?: number;
+}
+
+/** Feeds `restore_command`. */
+export interface WalWindow {
+  /** The value of `restore_command`. */
+  readonly command: string;
+  /** Why a file could not be had; undefined when it could, or was never looked for. */
+  failureOf(name: string): unknown;
+  /** Why the window itself gave up, so that `restore_command` would wait for ever. */
+  broken(): unknown;
+  /** Bytes fetched so far. */
+  bytes(): number;
+  /** Ends what is under way; afterwards `restore_command` is not answered any more. */
+  stop(): Promise<void>;
+}
+
+export const WINDOW_SEGMENTS = 16;
+const PARALLEL = 4;
+const POLL_MS = 20;
+
+/**
+ * Fetches the WAL in parallel into a small window on disk and answers what the server asks for. PostgreSQL moves each
+ * file out of the window, so the disk it needs is bounded; a file that it wants a second time is fetched again.
+ * A file that is not in the lists is answered as absent, because the plan has proven what recovery needs.
+ */
+export async function startWalWindow(options: WalWindowOptions): Promise<WalWindow> {
+  const { scratch, segments, context, windowSegments = WINDOW_SEGMENTS } = options;
+  const folders = windowFolders(scratch.wal);
+  for (const folder of Object.values(folders)) await scratch.makeFolder(folder);
+  const script = join(scratch.wal, "restore.sh");
+  await scratch.writeFile(script, restoreScript(folders));
+
+  const files = new Map([...segments, ...options.histories].map((file) => [file.name, file]));
+  const order = new Map(segments.map((file, index) => [file.name, index]));
+  const stop = new AbortController();
+  const signal = AbortSignal.any([context.signal, stop.signal]);
+  const underWay = new Map<string, Promise<void>>();
+  const failures = new Map<string, unknown>();
+  let bytes = 0;
+  /** The next segment to prefetch, and the last that the server took. */
+  let next = 0;
+  let taken = -1;
+  const delivered = new Set<string>();
+
+  let broken: unknown;
+
+  function giveUp(error: unknown): void {
+    if (!signal.aborted) broken ??= error;
+    stop.abort();
+  }
+
+  function start(file: WalFile): void {
+    if (underWay.has(file.name) || failures.has(file.name)) return;
+    const work = land(file)
+      .catch((error: unknown) => giveUp(error))
+      .finally(() => underWay.delete(file.name));
+    underWay.set(file.name, work);
+  }
+
+  async function land(file: WalFile): Promise<void> {
+    try {
+      const content = await file.fetch(signal);
+      bytes += content.length;
+      await scratch.writeFile(join(folders.landing, file.name), content);
+      await rename(join(folders.landing, file.name), join(folders.ready, file.name));
+      delivered.add(file.name);
+    } catch (error) {
+      if (signal.aborted) return;
+      failures.set(file.name, error);
+      context.log.debug(`The WAL file ${file.name} could not be had: ${messageOf(error)}`);
+      await mark(folders.failed, file.name);
+    }
+  }
+
+  async function mark(folder: string, name: string): Promise<void> {
+    await scratch.writeFile(join(folder, name), "");
+  }
+
+  async function answer(name: string, ready: ReadonlySet<string>): Promise<void> {
+    const file = files.get(name);
+    if (file === undefined) await mark(folders.absent, name);
+    else if (!ready.has(name)) start(file);
+    await rm(join(folders.asked, name), { force: true });
+  }
+
+  function prefetch(ready: ReadonlySet<string>): void {
+    let ahead = [...ready, ...underWay.keys()].filter((name) => (order.get(name) ?? -1) > taken).length;
+    while (next < segments.length && ahead < windowSegments && underWay.size < PARALLEL) {
+      const file = segments[next];
+      next += 1;
+      if (file === undefined || ready.has(file.name)) continue;
+      start(file);
+      ahead += 1;
+    }
+  }
+
+  async function look(): Promise<void> {
+    const ready = new Set(await readdir(folders.ready));
+    for (const name of delivered) {
+      if (ready.has(name)) continue;
+      delivered.delete(name);
+      taken = Math.max(taken, order.get(name) ?? -1);
+    }
+    for (const name of await readdir(folders.asked)) await answer(name, ready);
+    prefetch(ready);
+  }
+
+  async function loop(): Promise<void> {
+    while (!signal.aborted) {
+      await look();
+      await sleep(POLL_MS, undefined, { signal }).catch(() => undefined);
+    }
+  }
+
+  const looping = loop().catch((error: unknown) => giveUp(error));
+
+  return {
+    command: restoreCommand(script),
+    failureOf: (name) => failures.get(name),
+    broken: () => broken,
+    bytes: () => bytes,
+    async stop() {
+      stop.abort();
+      await looping;
+      await Promise.allSettled(underWay.values());
+    },
+  };
+}

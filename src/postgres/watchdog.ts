@@ -1,0 +1,64 @@
+import { spawn } from "node:child_process";
+
+/**
+ * A small shell process that outlives us. When we die without a word (SIGKILL, out of memory), its standard input
+ * ends; it then stops the server and removes the folders, so that nothing is left running or lying about.
+ */
+export interface Watchdog {
+  /** From now on this folder is removed too. */
+  guard(folder: string): void;
+  /** From now on this server is stopped too; undefined: it has ended. */
+  watch(pid: number | undefined): void;
+  /** Sends it away: nothing is stopped or removed any more. */
+  dismiss(): Promise<void>;
+}
+
+/** `kill -QUIT` is PostgreSQL's immediate shutdown, which also ends a `restore_command` at work. */
+const SCRIPT = `
+server=
+set --
+while read -r word value; do
+  case $word in
+    guard) set -- "$@" "$value" ;;
+    server) server=$value ;;
+    done) exit 0 ;;
+  esac
+done
+if [ -n "$server" ] && kill -QUIT "$server" 2>/dev/null; then
+  tries=0
+  while kill -0 "$server" 2>/dev/null && [ "$tries" -lt 40 ]; do
+    tries=$((tries + 1))
+    sleep 0.1 2>/dev/null || sleep 1
+  done
+  kill -KILL "-$server" 2>/dev/null
+fi
+[ "$#" -eq 0 ] || rm -rf -- "$@"
+`;
+
+export function startWatchdog(): Watchdog {
+  // Its own session: a Ctrl-C in the terminal must not end it before us.
+  const child = spawn("/bin/sh", ["-c", SCRIPT], {
+    stdio: ["pipe", "ignore", "ignore"],
+    detached: true,
+    cwd: "/",
+  });
+  const ended = new Promise<void>((resolve) => {
+    child.once("close", () => resolve());
+    child.once("error", () => resolve());
+  });
+  child.unref();
+  // A shell that has died cannot be told anything; what it guarded is still removed by us.
+  child.stdin.on("error", () => undefined);
+  function tell(line: string): void {
+    if (child.stdin.writable) child.stdin.write(`${line}\n`);
+  }
+  return {
+    guard: (folder) => tell(`guard ${folder}`),
+    watch: (pid) => tell(`server ${pid ?? ""}`),
+    async dismiss() {
+      tell("done");
+      child.stdin.end();
+      await ended;
+    },
+  };
+}
