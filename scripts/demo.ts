@@ -36,6 +36,7 @@ async function demo(workspace: string): Promise<void> {
   const recipient = await identityToRecipient(identity);
   const runbook = join(workspace, "runbook.yml");
   await writeFile(runbook, demoRunbook({ workspace, recipient, binDir: server.binDir }));
+  await writeFile(join(workspace, "prove.sh"), proveScript(workspace), { mode: 0o755 });
   const env = { DATABASE_URL: server.url, AGE_IDENTITY: identity };
   const step = (action: string, inputs: Record<string, string>) =>
     runStep(action, { workspace, env, with: { runbook, ...inputs }, onLine: quote });
@@ -84,6 +85,14 @@ async function demo(workspace: string): Promise<void> {
   say(`The report: ${relative(process.cwd(), reportFile)}`);
 }
 
+/** The user's own check: any command can be one. */
+function proveScript(workspace: string): string {
+  const words = [process.execPath, join(ROOT, "scripts/demo/prove.ts")];
+  const files = [join(workspace, "truth.json"), join(workspace, "proof.json")];
+  const quoted = [...words, ...files].map((word) => `'${word.replaceAll("'", "'\\''")}'`);
+  return `#!/bin/sh\nexec ${quoted.join(" ")}\n`;
+}
+
 async function writeTruth(workspace: string, orders: readonly Order[]): Promise<void> {
   const truth: Truth = { orders: orders.map((order) => [order.id, order.cents]) };
   await writeFile(join(workspace, "truth.json"), JSON.stringify(truth));
@@ -127,7 +136,9 @@ async function conclude(
       `  ${recovered.title}: ${recovered.seconds.toFixed(1)} s${phases === "" ? "" : ` (${phases})`}`,
     );
   }
-  console.log(`  RTO ${drill.outputs["rto-seconds"]} s, RPO ${drill.outputs["rpo-seconds"]} s`);
+  const { rtoSeconds, rpoSeconds } = record.achieved;
+  console.log(`  RTO ${rtoSeconds?.toFixed(1)} s: from the start of the recovery to the last check passed`);
+  console.log(`  RPO ${rpoSeconds?.toFixed(6)} s: from the last recovered commit to the target`);
   console.log(`  last commit recovered       ${reached?.lastCommitBefore}`);
   console.log(`  first commit not recovered  ${reached?.firstCommitAfter} (the deletion)`);
   console.log("");

@@ -7,7 +7,7 @@ import { isCountQuery } from "./sql.ts";
  * exact decimals, so 9007199254740993 is not 9007199254740992; text is compared by code unit.
  */
 
-export type Operator = "=" | "!=" | "<" | "<=" | ">" | ">=" | "~";
+type Operator = "=" | "!=" | "<" | "<=" | ">" | ">=" | "~";
 
 export interface Expectation {
   /** As it stands in the runbook. */

@@ -1,11 +1,8 @@
 import { join } from "node:path";
 import { stringify } from "yaml";
-import { ROOT } from "../lib/action-metadata.ts";
 
 /** The runbook of the demo's shop: what a user would commit, with this machine's paths. */
 export function demoRunbook(facts: { workspace: string; recipient: string; binDir: string }): string {
-  const script = [process.execPath, join(ROOT, "scripts/demo/prove.ts")];
-  const files = [join(facts.workspace, "truth.json"), join(facts.workspace, "proof.json")];
   return stringify({
     version: 1,
     service: "demo-shop",
@@ -36,14 +33,7 @@ export function demoRunbook(facts: { workspace: string; recipient: string; binDi
       "orders-deleted": {
         title: "Somebody deletes all orders, and then the server dies",
         every: "90d",
-        steps: [
-          { recover: "db" },
-          {
-            check: {
-              run: [...script, ...files].map((word) => `'${word.replaceAll("'", "'\\''")}'`).join(" "),
-            },
-          },
-        ],
+        steps: [{ recover: "db" }, { check: { run: "./prove.sh" } }],
       },
     },
   });

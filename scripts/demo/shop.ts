@@ -53,11 +53,14 @@ export async function openShop(server: TestPostgres): Promise<Shop> {
     async deleteAllOrders() {
       const deleting = await server.client();
       try {
-        const { rows } = await deleting.query<{ xid: string; rows: string }>(
-          "WITH gone AS (DELETE FROM orders RETURNING id) SELECT pg_current_xact_id()::text AS xid, count(*) AS rows FROM gone",
-        );
+        await deleting.query("BEGIN");
+        // Without the lock, an order that is placed meanwhile would survive.
+        await deleting.query("LOCK TABLE orders IN EXCLUSIVE MODE");
+        const { rowCount } = await deleting.query("DELETE FROM orders");
+        const { rows } = await deleting.query<{ xid: string }>("SELECT pg_current_xact_id()::text AS xid");
+        await deleting.query("COMMIT");
         const micros = await commitMicros(deleting, rows[0]?.xid ?? "");
-        return { rows: Number(rows[0]?.rows), committedMicros: micros };
+        return { rows: rowCount ?? 0, committedMicros: micros };
       } finally {
         await deleting.end();
       }

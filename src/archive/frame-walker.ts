@@ -1,7 +1,8 @@
 import { DamagedArchive } from "./damage.ts";
 
 /*
- * Where a zstd frame ends, without decompressing it (RFC 8878, section 3.1.1 and 3.1.2). Node's own decompressors cannot be
+ * Where a zstd frame ends, without decompressing it (RFC 8878, section 3.1.1 and 3.1.2); whether its content is right is for
+ * zstd to say. Node's own decompressors cannot be
  * asked: given several frames they silently stop after the first one or refuse the second, depending on how the input
  * is cut into chunks (seen with Node 24.21).
  */
@@ -11,7 +12,6 @@ const SKIPPABLE_MAGIC = 0x184d2a50;
 const DICTIONARY_ID_BYTES = [0, 1, 2, 4];
 const CONTENT_SIZE_BYTES = [0, 2, 4, 8];
 const RLE_BLOCK = 1;
-const RESERVED_BLOCK = 3;
 
 type Field = "magic" | "skippable-size" | "descriptor" | "header" | "block" | "checksum" | "end";
 
@@ -123,13 +123,16 @@ export class FrameWalker {
         "is not a zstd archive: it does not start with a zstd frame.",
       );
     } else {
-      throw this.#altered("there is something else where a zstd frame should start");
+      throw new DamagedArchive(
+        this.#subject,
+        "altered",
+        "was altered: there is something else where a zstd frame should start.",
+      );
     }
   }
 
   #readDescriptor(): void {
     this.#descriptor = this.#bytes.readUInt8(0);
-    if ((this.#descriptor & 0b1000) !== 0) throw this.#altered("a frame header has a reserved bit");
     const windowBytes = this.#singleSegment() ? 0 : 1;
     this.#expect("header", windowBytes + this.#dictionaryIdBytes() + this.#contentSizeBytes());
   }
@@ -148,7 +151,6 @@ export class FrameWalker {
   #readBlock(): void {
     const header = this.#bytes.readUIntLE(0, 3);
     const type = (header >> 1) & 3;
-    if (type === RESERVED_BLOCK) throw this.#altered("a block has a reserved type");
     this.#pass = type === RLE_BLOCK ? 1 : header >> 3;
     if ((header & 1) === 0) this.#expect("block", 3);
     else if ((this.#descriptor & 0b100) !== 0) this.#expect("checksum", 4);
@@ -166,9 +168,5 @@ export class FrameWalker {
   #contentSizeBytes(): number {
     const flag = this.#descriptor >> 6;
     return flag === 0 && this.#singleSegment() ? 1 : (CONTENT_SIZE_BYTES[flag] as number);
-  }
-
-  #altered(where: string): DamagedArchive {
-    return new DamagedArchive(this.#subject, "altered", `was altered: ${where}.`);
   }
 }

@@ -40,7 +40,6 @@ export async function* compressFrames(
   const inFlight: Promise<Buffer>[] = [];
   let frame: Buffer = Buffer.allocUnsafeSlow(frameBytes);
   let filled = 0;
-  let frames = 0;
 
   function start(): void {
     const buffer = frame;
@@ -50,7 +49,6 @@ export async function* compressFrames(
     // The generator awaits them in order: one that fails meanwhile must not count as unhandled.
     work.catch(() => undefined);
     inFlight.push(work);
-    frames += 1;
     filled = 0;
   }
 
@@ -69,7 +67,7 @@ export async function* compressFrames(
         offset += count;
       }
     }
-    if (filled > 0 || frames === 0) start();
+    start();
     while (inFlight.length > 0) yield await (inFlight.shift() as Promise<Buffer>);
   } finally {
     await Promise.allSettled(inFlight);

@@ -52,6 +52,16 @@ export function manifestId(component: string, key: string): string | undefined {
   return isBackupId(id) ? id : undefined;
 }
 
+const PART = /^(?:[\w-]+(?:\.[\w-]+)*\.(?:zst|age)|backup_manifest)$/;
+
+/** The backup id of a key below {@link backupsPrefix} that is named like a part of a backup, whole or not. */
+export function partOf(component: string, key: string): string | undefined {
+  const prefix = backupsPrefix(component);
+  if (!key.startsWith(prefix)) return undefined;
+  const [id = "", name = "", ...rest] = key.slice(prefix.length).split("/");
+  return isBackupId(id) && PART.test(name) && rest.length === 0 ? id : undefined;
+}
+
 /** All WAL of a component starts with this. */
 export function walPrefix(component: string): string {
   return `${component}/wal/`;

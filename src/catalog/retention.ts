@@ -3,11 +3,11 @@ import type { Store } from "../stores/store.ts";
 import { listBackups } from "./backups.ts";
 import {
   backupsPrefix,
-  isBackupId,
   manifestId,
   manifestKey,
   objectKey,
   parseWalKey,
+  partOf,
   walPrefix,
 } from "./layout.ts";
 import { parseSegmentName } from "./lsn.ts";
@@ -112,13 +112,13 @@ async function deleteLeftovers(
   now: Date,
   signal: AbortSignal | undefined,
 ): Promise<string[]> {
-  const prefix = backupsPrefix(component);
   const parts = new Map<string, { keys: string[]; modified: number }>();
   const listed = new Set<string>();
-  for await (const object of store.list(prefix, signal)) {
-    const id = object.key.slice(prefix.length).split("/")[0] ?? "";
-    if (!isBackupId(id)) continue;
-    if (manifestId(component, object.key) !== undefined) listed.add(id);
+  for await (const object of store.list(backupsPrefix(component), signal)) {
+    const manifest = manifestId(component, object.key);
+    if (manifest !== undefined) listed.add(manifest);
+    const id = partOf(component, object.key);
+    if (id === undefined) continue;
     const part = parts.get(id) ?? { keys: [], modified: 0 };
     part.keys.push(object.key);
     part.modified = Math.max(part.modified, object.modified.getTime());

@@ -2,11 +2,14 @@ import { type ChildProcess, spawn } from "node:child_process";
 import type { Readable } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
 import { AbortedError, codeOf, messageOf, ToolError } from "../errors.ts";
+import { formatDuration } from "../values.ts";
 
 const TAIL_LINES = 20;
 const LONGEST_LINE = 4_096;
 /** How long a process group may take to end by itself before it is killed. */
-const GRACE_MS = 2_000;
+const GRACE_MS = 1_500;
+/** How long killed processes are waited for; those that nobody reaps look alive for ever. */
+const KILL_MS = 200;
 /** How long output may still come after the shell has ended: what it left in the background can hold the pipe for ever. */
 const DRAIN_MS = 250;
 
@@ -72,7 +75,7 @@ export async function runCommand(command: string, options: CommandOptions): Prom
   await Promise.race([drained, sleep(DRAIN_MS)]);
   if (why === "aborted") throw new AbortedError();
   if (why === "limit") {
-    const summary = `did not end within ${options.limitSeconds} s and was stopped`;
+    const summary = `did not end within ${formatDuration(options.limitSeconds ?? 0)} and was stopped`;
     return { outcome: "timed-out", summary, tail, leftRunning: undefined };
   }
   const leftRunning = group.alive() ? group : undefined;
@@ -144,7 +147,7 @@ function groupOf(child: ChildProcess): ProcessGroup & { alive(): boolean } {
       send("SIGTERM");
       if (!(await gone(GRACE_MS))) {
         send("SIGKILL");
-        await gone(1_000);
+        await gone(KILL_MS);
       }
       child.stdout?.destroy();
       child.stderr?.destroy();

@@ -268,7 +268,8 @@ function worldOf(
 
 /** Ends all that the drill started, the newest first. What can't be ended is a warning and a fact, never a verdict. */
 async function cleanUp(options: DrillOptions, state: DrillState, context: Context): Promise<void> {
-  await Promise.all(state.leftRunning.map((group) => group.stop()));
+  // Together, because a job that is stopped has only seconds left.
+  const stopped = Promise.all(state.leftRunning.map((group) => group.stop()));
   for (const { component, recovered } of state.recovered.toReversed()) {
     try {
       await recovered.dispose({ keep: options.keep });
@@ -279,4 +280,5 @@ async function cleanUp(options: DrillOptions, state: DrillState, context: Contex
       state.facts[`left over of ${component}`] = sentence;
     }
   }
+  await stopped;
 }

@@ -45,16 +45,27 @@ function withFact(record: DrillRecord, where: string): DrillRecord {
   return { ...record, environmentFacts: { ...record.environmentFacts, [RECORD_IN_STORE]: where } };
 }
 
-/** The record as the schema has it, with no secret in any of its texts. */
+/** The record as the schema has it, with no secret in any of its free texts. */
 function clean(record: DrillRecord, redact: (text: string) => string): DrillRecord {
   return drillRecord.parse(redactAll(record, redact));
 }
+
+/** Words of the format and names out of the runbook: a password that is such a word too must not break the record. */
+const NAMES: ReadonlySet<string> = new Set([
+  ...["schema", "id", "verdict", "status", "kind", "startedAt", "finishedAt"],
+  ...["service", "environment", "scenario", "component", "backupId"],
+]);
 
 function redactAll(value: unknown, redact: (text: string) => string): unknown {
   if (typeof value === "string") return redact(value);
   if (Array.isArray(value)) return value.map((item) => redactAll(item, redact));
   if (typeof value !== "object" || value === null) return value;
-  return Object.fromEntries(Object.entries(value).map(([key, child]) => [key, redactAll(child, redact)]));
+  return Object.fromEntries(
+    Object.entries(value).map(([key, child]) => {
+      const kept = NAMES.has(key) && typeof child === "string";
+      return [key, kept ? child : redactAll(child, redact)];
+    }),
+  );
 }
 
 async function* bytesOf(record: DrillRecord): AsyncGenerator<Uint8Array> {

@@ -61,7 +61,7 @@ export async function updateIssue(
 }
 
 /** GitHub refuses a body of more than 65,536 characters: this has at most a third of it, escapes included. */
-export function issueBody(notice: Notice, marker = markerOf(notice)): string {
+function issueBody(notice: Notice, marker: string): string {
   const parts = [marker, `**${notice.verdict.toUpperCase()}**: ${markdown(notice.headline, 500)}`];
   for (const [name, lines] of [
     ["Why", notice.reasons],

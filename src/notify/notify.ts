@@ -41,7 +41,8 @@ export async function notify(
 ): Promise<NotifyOutcome> {
   if (when === "never") return { sent: [], failures: [] };
   const { slack, pagerduty, webhook, issue } = channels;
-  for (const secret of [slack, pagerduty, webhook]) if (secret) context.mask(secret);
+  for (const secret of [slack, pagerduty, webhook, context.env.GITHUB_TOKEN])
+    if (secret) context.mask(secret);
   const { pagerDutyEndpoint, ...http } = tuning;
   const options = { signal: context.signal, ...http };
   const loud = when === "always" || notice.verdict !== "passed";

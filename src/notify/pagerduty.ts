@@ -22,7 +22,7 @@ export async function sendToPagerDuty(
   );
 }
 
-export function pagerDutyEvent(routingKey: string, notice: Notice): Record<string, unknown> {
+function pagerDutyEvent(routingKey: string, notice: Notice): Record<string, unknown> {
   const key = { routing_key: routingKey, dedup_key: noticeKey(notice).slice(0, 255) };
   if (notice.verdict === "passed") return { ...key, event_action: "resolve" };
   const text = `${notice.verdict.toUpperCase()}: ${notice.headline}`;

@@ -15,7 +15,7 @@ export async function sendToSlack(url: string, notice: Notice, options: HttpOpti
 }
 
 /** The message's body. Everything that comes from outside stands in plain text blocks or is escaped. */
-export function slackMessage(notice: Notice): Record<string, unknown> {
+function slackMessage(notice: Notice): Record<string, unknown> {
   const title = `${ICONS[notice.verdict]} *${notice.verdict.toUpperCase()}*: ${mrkdwn(notice.headline)}`;
   const blocks: unknown[] = [{ type: "section", text: { type: "mrkdwn", text: cut(title) } }];
   for (const [name, lines] of [

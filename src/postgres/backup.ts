@@ -43,6 +43,7 @@ export async function backupPostgres(
   // Asked for before anything is written: it fails when a variable of the runbook is not set.
   const { recipients } = setting.encryption;
   const connections: Connection[] = [];
+  let pull: Pull | undefined;
   async function open(mode: "sql" | "replication"): Promise<Connection> {
     const connection = await connect(endpoint, mode, context);
     connections.push(connection);
@@ -61,16 +62,16 @@ export async function backupPostgres(
     const slot = await ensureSlot(sql, walSender, config.wal.slot, kind, context);
     const path = await storeTimelines(walSender, identity, archive, context);
     const plan = await planPull(archive, identity, path, slot, context);
-    const pull = startPull(walSender, { archive, identity, slot, plan, kind }, context);
-    // Whoever waits for the pull sees its failure; until then it must not end the process.
-    pull.done.catch(() => undefined);
+    pull = startPull(walSender, { archive, identity, slot, plan, kind }, context);
 
     const run: Run = { setting, archive, sql, identity, slot, abilities, pull };
     return kind === "full"
       ? await takeFullBackup(run, newBackupId(context), () => open("replication"), context)
       : await pullWal(run, context);
   } finally {
+    // Its connection first: that ends a wait for more WAL.
     await Promise.all(connections.map((connection) => connection.close()));
+    await pull?.stop();
   }
 }
 

@@ -1,11 +1,14 @@
 import { createHash } from "node:crypto";
+import { stat } from "node:fs/promises";
 import { unpack } from "../archive/unpack.ts";
 import { historyKey, sidecarKey, timelineName } from "../catalog/layout.ts";
+import { lsn } from "../catalog/lsn.ts";
 import { readSidecar, type WalSegment } from "../catalog/wal.ts";
-import { DefectError } from "../errors.ts";
+import { DefectError, ToolError } from "../errors.ts";
 import { ObjectMissing, readAll } from "../stores/store.ts";
 import type { PostgresDetails } from "./details.ts";
 import type { StoreSetting } from "./fetch-data.ts";
+import { createdTablespaces } from "./wal-tablespaces.ts";
 import type { WalFile } from "./wal-window.ts";
 
 /** A segment of the archive: its bytes must be those that its sidecar recorded when it was archived. */
@@ -32,11 +35,14 @@ export function segmentFile(setting: StoreSetting, segment: WalSegment, details:
         `${subject} holds ${bytes.length} bytes of WAL, but a segment has ${details.walSegmentBytes}: it is damaged.`,
       );
     }
-    if (createHash("sha256").update(bytes).digest("hex") === sidecar.sha256) return bytes;
-    throw new DefectError(
-      subject,
-      `${subject} was altered: its SHA-256 is not the one recorded when the segment was archived.`,
-    );
+    if (createHash("sha256").update(bytes).digest("hex") !== sidecar.sha256) {
+      throw new DefectError(
+        subject,
+        `${subject} was altered: its SHA-256 is not the one recorded when the segment was archived.`,
+      );
+    }
+    await refuseForeignFolders(bytes, lsn(details.startLsn), subject);
+    return bytes;
   }
 
   return { name: segment.name, fetch: (signal) => fetch(signal).catch(missingIsDefect) };
@@ -46,6 +52,19 @@ export function segmentFile(setting: StoreSetting, segment: WalSegment, details:
     const gone =
       error.subject === store.describe(sidecarKey(component, segment.name)) ? error.subject : subject;
     throw new DefectError(gone, `${gone} is missing: the WAL has a gap.`, { cause: error });
+  }
+}
+
+/**
+ * Replay of CREATE TABLESPACE would write into a folder that is not ours, when there is such a folder: on the source's own
+ * machine, into the source. Where there is none, PostgreSQL itself refuses.
+ */
+async function refuseForeignFolders(segment: Buffer, from: bigint, subject: string): Promise<void> {
+  for (const folder of createdTablespaces(segment, from)) {
+    if ((await stat(folder).catch(() => undefined)) === undefined) continue;
+    throw new ToolError(
+      `${subject} creates a tablespace in ${folder}, which exists on this machine: the recovery would write into it. Take a new backup, which holds the tablespace, or recover on another machine.`,
+    );
   }
 }
 

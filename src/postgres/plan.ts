@@ -1,6 +1,6 @@
 import { listBackups, readBackup } from "../catalog/backups.ts";
 import { readHeartbeat } from "../catalog/heartbeat.ts";
-import { manifestKey, objectKey, segmentKey, sidecarKey } from "../catalog/layout.ts";
+import { historyKey, manifestKey, objectKey, segmentKey, sidecarKey } from "../catalog/layout.ts";
 import { lsn, parseSegmentName, segmentBefore } from "../catalog/lsn.ts";
 import type { BackupManifest } from "../catalog/manifest.ts";
 import {
@@ -47,6 +47,8 @@ interface Reach {
   readonly missing: string;
   /** Whether there is more WAL behind the missing segment, so that it is a gap and not the archive's end. */
   readonly gap: boolean;
+  /** A timeline of which there is WAL but no history file, so that nobody can tell where it belongs. */
+  readonly orphan: number | undefined;
   /** The newest named point that lies behind the backup's end. */
   readonly newest:
     | { readonly point: RestorePoint; readonly segment: WalSegment; readonly micros: bigint }
@@ -140,6 +142,7 @@ async function measureReach(
     chain,
     missing,
     gap: isGap(inventory, missing, timeline, last),
+    orphan: orphanTimeline(inventory, timeline),
     newest: beyond
       ? {
           ...found,
@@ -177,6 +180,11 @@ function isGap(
   return behind.some((segment) => segment.timeline === timeline && segment.number > hole);
 }
 
+function orphanTimeline({ segments, histories }: WalInventory, followed: number): number | undefined {
+  const held = [...segments.values()].map((segment) => segment.timeline);
+  return held.find((timeline) => timeline > followed && !histories.has(timeline));
+}
+
 async function choose(
   setting: PlanSetting,
   target: Target,
@@ -194,12 +202,14 @@ async function choose(
   }
   if (micros === undefined) {
     // Ending at an older point, because WAL behind it is gone, would be a loss that nobody sees.
+    if (reach.orphan !== undefined) throw missingHistory(setting, reach.orphan);
     if (reach.gap) throw await missingWal(setting, reach, signal);
     if (newest === undefined) throw noNamedPoint(setting.name, manifest.id);
     const goal: Goal = { kind: "restore-point", name: newest.point.name, micros: newest.micros };
     return planFor(reach, goal, segmentOf(newest, details), undefined);
   }
   if (newest === undefined || micros > newest.micros) {
+    if (reach.orphan !== undefined) throw missingHistory(setting, reach.orphan);
     if (reach.gap) throw await missingWal(setting, reach, signal);
     if (newest === undefined) throw noNamedPoint(setting.name, manifest.id);
     throw tooLate(setting.name, micros, stopMicros, newest.micros);
@@ -230,6 +240,14 @@ async function missingWal(setting: PlanSetting, reach: Reach, signal: AbortSigna
   return new DefectError(
     subject,
     `${subject} is missing, so the WAL after the backup ${reach.manifest.id} has a gap and what lies behind it cannot be recovered: take a new backup, and find out what removed the object.`,
+  );
+}
+
+function missingHistory({ store, name }: PlanSetting, timeline: number): DefectError {
+  const subject = store.describe(historyKey(name, timeline));
+  return new DefectError(
+    subject,
+    `${subject} is missing, although there is WAL of timeline ${timeline}: nothing on that timeline can be recovered.`,
   );
 }
 

@@ -37,6 +37,12 @@ export function explainFailure(failed: FailedRecovery): Error {
     const why = ending.startsWith("signal") ? " This machine may be short of memory." : "";
     return new ToolError(`The scratch server ended with ${ending} and gave no reason.${why}`);
   }
+  const space = /^(?:could not set permissions on )?directory "([^"]+)"(?::| does not exist)/.exec(said)?.[1];
+  if (space !== undefined) {
+    return new ToolError(
+      `The WAL creates a tablespace in ${space}, which cannot be replayed on this machine: take a new backup, which holds the tablespace.`,
+    );
+  }
   const sentence = log.complaint === undefined ? said : `${said}: ${log.complaint}`;
   if (!log.started || file !== undefined || ENVIRONMENT.test(said)) {
     return new ToolError(`The scratch server could not recover: ${sentence}.`);

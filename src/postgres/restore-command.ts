@@ -10,8 +10,9 @@ export interface WindowFolders {
   readonly failed: string;
   /** Names that PostgreSQL waits for. */
   readonly asked: string;
-  /** Files on their way; never looked at by the script. */
+  /** Files on their way, and second links to those that may be wanted again; never looked at by the script. */
   readonly landing: string;
+  readonly kept: string;
 }
 
 export function windowFolders(root: string): WindowFolders {
@@ -21,6 +22,7 @@ export function windowFolders(root: string): WindowFolders {
     failed: join(root, "failed"),
     asked: join(root, "asked"),
     landing: join(root, "landing"),
+    kept: join(root, "kept"),
   };
 }
 

@@ -59,6 +59,7 @@ const FIXED = new Set([
   "logging_collector",
   "timezone",
   "restart_after_crash",
+  "wal_recycle",
   "synchronous_standby_names",
   "ignore_invalid_pages",
   "zero_damaged_pages",

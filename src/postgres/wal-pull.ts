@@ -3,6 +3,7 @@ import { timelineOfSegment } from "../catalog/timelines.ts";
 import type { RestorePoint } from "../catalog/wal.ts";
 import type { Context } from "../context.ts";
 import { AbortedError, ToolError } from "../errors.ts";
+import { startProgress } from "../progress.ts";
 import type { Connection } from "./connection.ts";
 import { WalRemovedError } from "./errors.ts";
 import type { Slot } from "./slot.ts";
@@ -34,6 +35,8 @@ export interface Pull {
   finish(goal: Goal): void;
   /** Settles when the pull ended; never before its uploads have. */
   readonly done: Promise<PullResult>;
+  /** Gives up when it has not ended yet; for when something else failed. Settles with {@link Pull.done}. */
+  stop(): Promise<void>;
 }
 
 export interface PullOptions {
@@ -53,6 +56,7 @@ export function startPull(replication: Connection, options: PullOptions, context
   const { archive, identity, slot, plan } = options;
   const { walSegmentBytes } = identity;
   const most = Math.max(1, Math.min(4, Math.floor(IN_FLIGHT_BYTES / walSegmentBytes)));
+  const progress = startProgress(context, "WAL");
   const uploads = new Set<Promise<void>>();
   const stored = new Set<number>();
   let goal: Goal | undefined;
@@ -82,6 +86,7 @@ export function startPull(replication: Connection, options: PullOptions, context
       const holdsPoint = point !== undefined && segmentBefore(lsn(point.lsn), walSegmentBytes) === number;
       bytes += await archiveSegment(archive, name, content, holdsPoint ? point : undefined, context);
       segments += 1;
+      progress.add(content.length);
       stored.add(number);
       // Uploads end in any order, but only an unbroken run is safe.
       while (stored.delete(durable + 1)) durable += 1;
@@ -182,6 +187,9 @@ export function startPull(replication: Connection, options: PullOptions, context
     }
   }
 
+  const done = run();
+  // Whoever waits for it sees the failure; until then it must not end the process.
+  done.catch(() => undefined);
   return {
     hold(): void {
       held ??= Promise.withResolvers();
@@ -192,6 +200,12 @@ export function startPull(replication: Connection, options: PullOptions, context
       held?.resolve();
       touch();
     },
-    done: run(),
+    done,
+    async stop(): Promise<void> {
+      failure ??= { error: new AbortedError() };
+      held?.reject(new AbortedError());
+      touch();
+      await done.catch(() => undefined);
+    },
   };
 }

@@ -25,8 +25,11 @@ export interface WalStream {
   dispose(): void;
 }
 
-/** The server ends a connection that is silent for `wal_sender_timeout`, 60 s by default. */
-const STATUS_EVERY_MS = 10_000;
+/**
+ * The server ends a connection that is silent for `wal_sender_timeout`, 60 s by default. A slow store keeps us from
+ * reading its questions, so signs of life are sent unasked.
+ */
+const STATUS_EVERY_MS = 1_000;
 
 /** Starts streaming. Throws a WalRemovedError from {@link WalStream.next} when the server no longer has the WAL. */
 export function openWalStream(replication: Connection, options: WalStreamOptions): WalStream {

@@ -1,8 +1,8 @@
-import { readdir, rename, rm } from "node:fs/promises";
+import { link, readdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Context } from "../context.ts";
-import { messageOf } from "../errors.ts";
+import { codeOf, messageOf } from "../errors.ts";
 import { restoreCommand, restoreScript, windowFolders } from "./restore-command.ts";
 import type { Scratch } from "./scratch.ts";
 
@@ -41,10 +41,13 @@ export interface WalWindow {
 export const WINDOW_SEGMENTS = 16;
 const PARALLEL = 4;
 const POLL_MS = 20;
+/** Behind the newest that the server took. */
+const KEPT_SEGMENTS = 1;
 
 /**
  * Fetches the WAL in parallel into a small window on disk and answers what the server asks for. PostgreSQL moves each
- * file out of the window, so the disk it needs is bounded; a file that it wants a second time is fetched again.
+ * file out of the window, so the disk it needs is bounded; a file that it wants a second time is given again. That the
+ * last files have a second link is safe because the server runs with wal_recycle=off: it never writes into old WAL.
  * A file that is not in the lists is answered as absent, because the plan has proven what recovery needs.
  */
 export async function startWalWindow(options: WalWindowOptions): Promise<WalWindow> {
@@ -86,6 +89,7 @@ export async function startWalWindow(options: WalWindowOptions): Promise<WalWind
       const content = await file.fetch(signal);
       bytes += content.length;
       await scratch.writeFile(join(folders.landing, file.name), content);
+      await link(join(folders.landing, file.name), join(folders.kept, file.name)).catch(ignoreExisting);
       await rename(join(folders.landing, file.name), join(folders.ready, file.name));
       delivered.add(file.name);
     } catch (error) {
@@ -101,10 +105,30 @@ export async function startWalWindow(options: WalWindowOptions): Promise<WalWind
   }
 
   async function answer(name: string, ready: ReadonlySet<string>): Promise<void> {
+    context.log.debug(`asked ${name} ${ready.has(name)} ${[...underWay.keys()]} taken ${taken}`);
     const file = files.get(name);
     if (file === undefined) await mark(folders.absent, name);
-    else if (!ready.has(name)) start(file);
+    else if (!ready.has(name) && !(await deliverAgain(name))) start(file);
     await rm(join(folders.asked, name), { force: true });
+  }
+
+  /** Whether the file could be given once more from its second link. */
+  async function deliverAgain(name: string): Promise<boolean> {
+    if (underWay.has(name)) return false;
+    try {
+      await rename(join(folders.kept, name), join(folders.ready, name));
+      delivered.add(name);
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  /** PostgreSQL reads the segment in which it stops a second time; what lies before it is not wanted again. */
+  async function forget(): Promise<void> {
+    for (const name of await readdir(folders.kept)) {
+      if ((order.get(name) ?? -1) < taken - KEPT_SEGMENTS) await rm(join(folders.kept, name), { force: true });
+    }
   }
 
   function prefetch(ready: ReadonlySet<string>): void {
@@ -119,11 +143,16 @@ export async function startWalWindow(options: WalWindowOptions): Promise<WalWind
   }
 
   async function look(): Promise<void> {
+    // In this order: what lands after the look into the folder has not been taken.
+    const known = [...delivered];
     const ready = new Set(await readdir(folders.ready));
-    for (const name of delivered) {
+    for (const name of known) {
       if (ready.has(name)) continue;
       delivered.delete(name);
-      taken = Math.max(taken, order.get(name) ?? -1);
+      const number = order.get(name) ?? -1;
+      if (number <= taken) continue;
+      taken = number;
+      await forget();
     }
     for (const name of await readdir(folders.asked)) await answer(name, ready);
     prefetch(ready);
@@ -149,4 +178,8 @@ export async function startWalWindow(options: WalWindowOptions): Promise<WalWind
       await Promise.allSettled(underWay.values());
     },
   };
+}
+
+function ignoreExisting(error: unknown): void {
+  if (codeOf(error) !== "EEXIST") throw error;
 }

@@ -56,6 +56,8 @@ export function startWatchdog(): Watchdog {
     guard: (folder) => tell(`guard ${folder}`),
     watch: (pid) => tell(`server ${pid ?? ""}`),
     async dismiss() {
+      // Waiting for a child that does not count would let the event loop run empty.
+      child.ref();
       tell("done");
       child.stdin.end();
       await ended;

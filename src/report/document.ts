@@ -23,7 +23,7 @@ export interface Row {
 }
 
 /** A bullet list of Markdown items. */
-export interface List {
+interface List {
   readonly kind: "list";
   readonly rowsAre: string;
   readonly items: readonly (() => string)[];

@@ -105,7 +105,7 @@ function ageOf(record: DrillRecord, now: Date): number {
 
 function measured(achieved: number | null, objective: number | null): string {
   if (objective === null) return duration(achieved);
-  return `${misses(achieved, objective) ? "❌ " : ""}${duration(achieved)} of ${formatDuration(objective)}`;
+  return `${misses(achieved, objective) ? "❌ " : ""}${duration(achieved)} (objective ${formatDuration(objective)})`;
 }
 
 /** The last drills, the newest first, with bars in proportion to the longest of them. */

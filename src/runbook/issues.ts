@@ -27,6 +27,7 @@ function problemsOfIssue(issue: Issue, above: Path, source: Source, schema: Json
     return [problemAt(path, clause, source.locateKey(path.slice(0, -1), String(key)))];
   }
   if (value === undefined && path.length > 0 && issue.code !== "custom") {
+    if (isMisspelled(path, source, schema)) return [];
     return say(`is missing${described(here)}`);
   }
   if (value === null && issue.code !== "custom") return say(emptyClause(here));
@@ -38,13 +39,27 @@ function problemsOfIssue(issue: Issue, above: Path, source: Source, schema: Json
 }
 
 function unknownKey(path: Path, key: string, here: JsonSchema | undefined, source: Source): RunbookProblem {
-  const forms = formsOf(here);
-  const known = (forms.length > 0 ? forms : [here]).flatMap((form) => Object.keys(form?.properties ?? {}));
+  const known = knownKeys(here);
   const meant = nearest(key, known);
   const hint = meant === undefined ? "" : `: did you mean ${meant}?`;
   const allowed = [...new Set(known)].join(", ");
   const clause = `is no known key${hint === "" ? ";" : hint} ${hint === "" ? "allowed" : "Allowed"} here: ${allowed}`;
   return problemAt([...path, key], clause, source.locateKey(path, key));
+}
+
+function knownKeys(here: JsonSchema | undefined): string[] {
+  const forms = formsOf(here);
+  return (forms.length > 0 ? forms : [here]).flatMap((form) => Object.keys(form?.properties ?? {}));
+}
+
+/** Whether a key that is missing stands there with a wrong spelling: one sentence about it is enough. */
+function isMisspelled(path: Path, source: Source, schema: JsonSchema): boolean {
+  const above = path.slice(0, -1);
+  const parent = above.reduce<unknown>(childOf, source.value);
+  if (typeof parent !== "object" || parent === null) return false;
+  const known = knownKeys(schemaAt(schema, source.value, above));
+  const unknown = Object.keys(parent).filter((key) => !known.includes(key));
+  return unknown.some((key) => nearest(key, known) === path.at(-1));
 }
 
 /** The issue stands at the key that tells the forms apart. */
@@ -139,7 +154,9 @@ function described(here: JsonSchema | undefined, lead = ": "): string {
   const description = here?.description;
   if (description === undefined) return "";
   const first = description.split(/[.:]\s|\.$/)[0] ?? "";
-  return `${lead}${first.charAt(0).toLowerCase()}${first.slice(1)}${example(here)}`;
+  // An abbreviation such as URI keeps its capitals.
+  const start = /^[A-Z](?![A-Z])/.test(first) ? first.charAt(0).toLowerCase() : first.charAt(0);
+  return `${lead}${start}${first.slice(1)}${example(here)}`;
 }
 
 function example(here: JsonSchema | undefined): string {

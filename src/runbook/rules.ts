@@ -1,7 +1,7 @@
 import { orList, quote } from "../quote.ts";
 import { LITERAL_PASSWORD } from "../schema-parts.ts";
 import { hasLiteralPassword, isFromEnvironment } from "../secrets.ts";
-import { readTemplate } from "../template.ts";
+import { hasVariable, readTemplate } from "../template.ts";
 import { childOf } from "./json-schema.ts";
 import { type Path, problemAt, type RunbookProblem } from "./problem.ts";
 import { NO_PROOF, proofOf, recoveredBy } from "./scenario.ts";
@@ -97,6 +97,9 @@ function checkStoreTexts(path: Path, value: unknown, complain: Complain): void {
   const { problem } = readTemplate(value);
   if (problem !== undefined) complain(path, problem);
   if (hasLiteralPassword(value)) complain(path, LITERAL_PASSWORD);
+  if (path.at(-2) === "recipients" && !hasVariable(value) && !/^age1[a-z0-9]{50,}$/i.test(value)) {
+    complain(path, `must be an age recipient, a public key that starts with age1, not ${quote(value)}`);
+  }
   if (path.at(-1) === "identity" && !isFromEnvironment(value)) {
     complain(
       path,

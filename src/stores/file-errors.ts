@@ -8,6 +8,7 @@ const ADVICE: Readonly<Record<string, string>> = {
   EPERM: "the system does not permit it: check the owner and mode of the file and of the folders above it",
   EROFS: "the file system is mounted read-only: mount it read-write, or use another folder",
   ENOENT: "the file or folder does not exist: check the store's path and that its disk is mounted",
+  EEXIST: "a part of the path is a file where a folder is needed: check the store's path",
   ENOTDIR: "a part of the path is a file where a folder is needed: check the store's path",
   EISDIR: "there is a folder where a file is needed: move it away",
   ENAMETOOLONG: "the path is too long for this file system: use a shorter path or prefix",

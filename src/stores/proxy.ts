@@ -2,11 +2,6 @@ type Env = Readonly<Record<string, string | undefined>>;
 
 const DEFAULT_PORTS: Readonly<Record<string, string>> = { "http:": "80", "https:": "443" };
 
-/** Whether any proxy variable is set at all. */
-export function hasProxy(env: Env): boolean {
-  return ["HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY"].some((name) => read(env, name) !== "");
-}
-
 /**
  * The proxy for a URL, or "" for none, by the conventions of curl: the lower-case variable wins, NO_PROXY holds host
  * names with or without a leading dot or `*.` (which also match what is below them), optional ports, or `*`.

@@ -5,7 +5,7 @@ import { NodeHttpHandler, type NodeHttpHandlerOptions } from "@smithy/node-http-
 import type { Context } from "../context.ts";
 import { UserError } from "../errors.ts";
 import type { S3StoreConfig } from "./config.ts";
-import { hasProxy, proxyFor, proxyPasswords } from "./proxy.ts";
+import { proxyFor, proxyPasswords } from "./proxy.ts";
 import type { RetryPolicy } from "./retry.ts";
 
 /** How patient the store is with its network. */
@@ -65,10 +65,11 @@ export async function s3Client(
   const region = config.region ?? set(env.AWS_REGION) ?? set(env.AWS_DEFAULT_REGION);
   const credentials = staticCredentials(env, name);
   const profile = set(env.AWS_PROFILE);
+  const pathStyle = config["path-style"] ?? !isAws(endpoint);
 
   const settings: S3ClientConfig = {
     maxAttempts: 1,
-    forcePathStyle: config["path-style"] ?? !isAws(endpoint),
+    forcePathStyle: pathStyle,
     requestChecksumCalculation: checksums,
     responseChecksumValidation: checksums,
     // Its waiting and its extra connection per upload cost more than a part that is refused now and then.
@@ -76,7 +77,7 @@ export async function s3Client(
     requestHandler: new NodeHttpHandler({
       connectionTimeout: tuning.connectMs,
       socketTimeout: tuning.idleMs,
-      ...(await agents(env)),
+      ...(await agents(hostOf(endpoint, config, pathStyle), env)),
     }),
   };
   if (endpoint !== undefined) settings.endpoint = endpoint.href;
@@ -106,6 +107,13 @@ export async function prepare(client: S3Client, name: string, context: Context):
   }
 }
 
+/** Where requests for objects go: what NO_PROXY is compared with. */
+function hostOf(endpoint: URL | undefined, config: S3StoreConfig, pathStyle: boolean): URL {
+  const host = new URL(endpoint ?? "https://s3.amazonaws.com");
+  if (!pathStyle) host.hostname = `${config.bucket}.${host.hostname}`;
+  return host;
+}
+
 function staticCredentials(env: Env, name: string): S3ClientConfig["credentials"] {
   const accessKeyId = set(env.AWS_ACCESS_KEY_ID);
   const secretAccessKey = set(env.AWS_SECRET_ACCESS_KEY);
@@ -126,10 +134,27 @@ function set(value: string | undefined): string | undefined {
   return trimmed === "" ? undefined : trimmed;
 }
 
-async function agents(env: Env): Promise<Pick<NodeHttpHandlerOptions, "httpAgent" | "httpsAgent">> {
+/** Agents for the endpoint's one host, with the proxy of the environment where there is one for it. */
+async function agents(
+  host: URL,
+  env: Env,
+): Promise<Pick<NodeHttpHandlerOptions, "httpAgent" | "httpsAgent">> {
   const options = { keepAlive: true, maxSockets: MAX_SOCKETS };
-  if (!hasProxy(env)) return { httpAgent: new HttpAgent(options), httpsAgent: new HttpsAgent(options) };
-  const { ProxyAgent } = await import("proxy-agent");
-  const agent = new ProxyAgent({ ...options, getProxyForUrl: (url) => proxyFor(url, env) });
-  return { httpAgent: agent, httpsAgent: agent };
+  const proxy = proxyFor(host.href, env);
+  if (proxy === "") return { httpAgent: new HttpAgent(options), httpsAgent: new HttpsAgent(options) };
+  if (!/^https?:/i.test(proxy)) {
+    throw new UserError(
+      `The proxy for ${host.host} is of a kind that is not supported: name one that begins with http:// or https:// in HTTPS_PROXY or HTTP_PROXY, or the host in NO_PROXY.`,
+    );
+  }
+  const { HttpProxyAgent } = await import("http-proxy-agent");
+  const { HttpsProxyAgent } = await import("https-proxy-agent");
+  const tunnels = new HttpsProxyAgent(proxy, options);
+  // It guesses this from the stack of its caller, wrongly when a tunnel becomes free, and then opens a new one.
+  tunnels.isSecureEndpoint = () => true;
+  return {
+    // Plain requests name their host to the proxy in the request line, which the agent writes only on a new connection.
+    httpAgent: new HttpProxyAgent(proxy, { ...options, keepAlive: false }),
+    httpsAgent: tunnels,
+  };
 }

@@ -9,6 +9,9 @@ import { endpointOf, prepare, type S3Tuning, s3Client } from "./s3-client.ts";
 import { explainS3Error, type S3Call, type S3Place, s3Code, s3RetryAdvice, statusOf } from "./s3-errors.ts";
 import { abortedBy, throwIfAborted } from "./signals.ts";
 
+/** A job that stands still for longer than this should say why. */
+const NOTICEABLE_MS = 5_000;
+
 interface SendOptions {
   readonly abortSignal: AbortSignal;
 }
@@ -59,7 +62,9 @@ export async function openLink(
         },
         (error, pause) => {
           const why = `${s3Code(error)} ${messageOf(error)}`.slice(0, 200);
-          context.log.debug(`Store ${name}: trying again in ${Math.round(pause)} ms after ${why}`);
+          const line = `Store ${name}: trying again in ${Math.round(pause)} ms after ${why}`;
+          if (pause < NOTICEABLE_MS) context.log.debug(line);
+          else context.log.info(line);
         },
       );
       reached = true;

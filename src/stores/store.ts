@@ -29,7 +29,10 @@ export interface Store {
   put(key: string, body: AsyncIterable<Uint8Array>, options?: PutOptions): Promise<number>;
   /** Writes a small object only if the key is free: false when it is taken. Atomic where the store can. */
   create(key: string, body: Uint8Array, signal?: AbortSignal): Promise<boolean>;
-  /** Streams an object or a range of it. Throws {@link ObjectMissing} before the first byte when there is none. */
+  /**
+   * Streams an object or a range of it. Throws {@link ObjectMissing} before the first byte when there is none, and a
+   * DefectError when the object ends before the range does.
+   */
   get(key: string, options?: GetOptions): Promise<AsyncIterable<Uint8Array>>;
   /** All objects whose key starts with `prefix`, in ascending order of keys. */
   list(prefix: string, signal?: AbortSignal): AsyncIterable<ObjectInfo>;

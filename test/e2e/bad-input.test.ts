@@ -1,5 +1,5 @@
 import { readFile } from "node:fs/promises";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import pg from "pg";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { freePort } from "../support/free-port.ts";
@@ -161,12 +161,6 @@ describe("the store", () => {
     await expectOneSentence(await backupInto({ ...s3Store(), bucket: "no-such-bucket" }), /no-such-bucket/);
   });
 
-  test("a wrong secret key", async () => {
-    const result = await backupInto(s3Store(), { AWS_SECRET_ACCESS_KEY: "not-the-secret-key" });
-    await expectOneSentence(result, /AWS_SECRET_ACCESS_KEY|secret/i);
-    expect(result.visible).not.toContain("not-the-secret-key");
-  });
-
   test("no credentials at all", async () => {
     const none = { AWS_ACCESS_KEY_ID: "", AWS_SECRET_ACCESS_KEY: "", AWS_EC2_METADATA_DISABLED: "true" };
     await expectOneSentence(
@@ -181,10 +175,12 @@ describe("the store", () => {
     await expectOneSentence(result, new RegExp(String(port)));
   });
 
-  // No S3 server that can stand here has users without a right, so these two answers are given in front of it.
+  // No S3 server that can stand here has users without a right, or checks signatures, so these answers are given in front of it.
   test.each([
     ["access denied", 403, "AccessDenied", /denied|not allowed|permission|policy/i],
     ["expired credentials", 400, "ExpiredToken", /expired/i],
+    ["a wrong secret key", 403, "SignatureDoesNotMatch", /AWS_SECRET_ACCESS_KEY|secret/i],
+    ["an unknown access key", 403, "InvalidAccessKeyId", /AWS_ACCESS_KEY_ID|access key/i],
   ])("%s", async (_name, status, code, says) => {
     const proxy = await troubledProxy(s3.endpoint);
     proxy.trouble = (_request, response) => answerS3Error(response, status, code);
@@ -202,7 +198,7 @@ describe("the store", () => {
   test("an empty store: there is nothing to drill", async () => {
     const result = await world.run("pitr-drill");
     expect(result.exitCode).toBe(1);
-    expect(result.outputs.verdict).toBe("failed");
+    expect(result.outputs.verdict).not.toBe("passed");
     expect(result.errors.join()).toMatch(/backup/);
     expect(result.leftovers).toEqual([]);
   });
@@ -218,6 +214,13 @@ describe("the runbook", () => {
     }
   }
 
+  /** GitHub takes a path in the workspace, relative or absolute, and shows the annotation at that line. */
+  function expectPlace(result: StepResult, line: number): void {
+    const { file = "", line: at } = result.annotations[0]?.properties ?? {};
+    expect(resolve(world.workspace, file)).toBe(join(world.workspace, ".github/runbook.yml"));
+    expect(Number(at)).toBe(line);
+  }
+
   async function original(): Promise<string> {
     return readFile(join(world.workspace, ".github/runbook.yml"), "utf8");
   }
@@ -226,8 +229,7 @@ describe("the runbook", () => {
     const text = (await original()).replace("owner: ", "owner:\t");
     const result = await withRunbook(`${text}contacts:\n\t- { role: On-call, contact: x }\n`);
     await expectOneSentence(result, /tab/i);
-    expect(result.annotations[0]?.properties.file).toBe(".github/runbook.yml");
-    expect(Number(result.annotations[0]?.properties.line)).toBe(text.split("\n").length + 1);
+    expectPlace(result, text.split("\n").length + 1);
   });
 
   test("an unknown key is named with the nearest known key, its line and column", async () => {

@@ -80,13 +80,13 @@ describe.each(["SIGINT", "SIGTERM"] as const)("%s", (signal) => {
   });
 
   test("ends a drill while it fetches the backup", async () => {
-    const step = await world.start("pitr-drill");
+    const step = await world.start("pitr-drill", { scenario: "db-lost" });
     await until(step, async () => (await filesBelow(step.folder)).some((file) => file.includes("base/")));
     await stop(step, signal);
   });
 
   test("ends a drill while its server recovers", async () => {
-    const step = await world.start("pitr-drill");
+    const step = await world.start("pitr-drill", { scenario: "db-lost" });
     await until(step, () => runs(step, /postgres/));
     await stop(step, signal);
   });
@@ -112,7 +112,7 @@ test("a drill in a query that takes for ever ends, too", async () => {
       db: { ...db, checks: [{ query: "SELECT count(*) FROM orders, pg_sleep(300)", expect: ">= 1" }] },
     },
   });
-  const step = await world.start("pitr-drill");
+  const step = await world.start("pitr-drill", { scenario: "db-lost" });
   await until(step, () => runs(step, /SELECT/));
   await stop(step, "SIGTERM");
   await world.writeRunbook(world.runbook);

@@ -7,7 +7,7 @@ import { type TroubledProxy, troubledProxy } from "./http.ts";
 import { startS3, type TestS3 } from "./s3.ts";
 
 /** Real waiting times would only make the tests slow. */
-export const QUICK: S3Tuning = {
+const QUICK: S3Tuning = {
   retry: { attempts: 4, baseMs: 1, capMs: 5 },
   connectMs: 10_000,
   idleMs: 30_000,

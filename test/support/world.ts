@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { chmod, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, relative } from "node:path";
 import { generateIdentity, identityToRecipient } from "age-encryption";
@@ -60,6 +60,8 @@ export interface World extends AsyncDisposable {
 export async function openWorld(options: WorldOptions = {}): Promise<World> {
   const server = await startPostgres(options.postgres);
   const workspace = await mkdtemp(join(tmpdir(), "drillbook-work-"));
+  // A scratch server below it may belong to another user.
+  await chmod(workspace, 0o755);
   const storeDir = join(workspace, "store");
   const identity = await generateIdentity();
   const recipient = await identityToRecipient(identity);

@@ -1,11 +1,10 @@
 import { existsSync } from "node:fs";
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
 import { type CommandResult, runCommand } from "../../../src/drill/command.ts";
 import { AbortedError } from "../../../src/errors.ts";
 import { testContext } from "../../support/context.ts";
+import { pidIn, runs, untilEnded } from "./processes.ts";
 
 interface Run {
   readonly lines: string[];
@@ -25,37 +24,6 @@ async function run(
     onLine: (line) => lines.push(line),
   });
   return { lines, result };
-}
-
-/** Whether a process runs: one that nobody waited for yet has ended too. */
-function runs(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-  } catch {
-    return false;
-  }
-  return process.platform !== "linux" || !/^State:\s+Z/m.test(statusOf(pid));
-}
-
-function statusOf(pid: number): string {
-  try {
-    return process.getBuiltinModule("node:fs").readFileSync(`/proc/${pid}/status`, "utf8");
-  } catch {
-    return "State:\tZ";
-  }
-}
-
-async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await sleep(10);
-}
-
-async function pidIn(file: string): Promise<number> {
-  await until(() => existsSync(file));
-  for (;;) {
-    const pid = Number((await readFile(file, "utf8")).trim());
-    if (pid > 0) return pid;
-    await sleep(10);
-  }
 }
 
 describe("a command", () => {
@@ -100,7 +68,7 @@ describe("a command", () => {
     const { result } = await run(`sleep 300 & echo $! > ${file}; wait`, { limitSeconds: 0.5 });
     expect(result).toMatchObject({ outcome: "timed-out", leftRunning: undefined });
     const pid = await pidIn(file);
-    await until(() => !runs(pid));
+    await untilEnded(pid);
   });
 
   it("is stopped with all it started when the work is stopped, also if it does not listen", async () => {
@@ -118,7 +86,8 @@ describe("a command", () => {
     const shell = await pidIn(`${file}.shell`);
     context.abort();
     await expect(ended).rejects.toBeInstanceOf(AbortedError);
-    await until(() => !runs(pid) && !runs(shell));
+    await untilEnded(pid);
+    await untilEnded(shell);
   });
 
   it("does not start when the work was stopped already", async () => {
@@ -139,6 +108,6 @@ describe("a command", () => {
     expect(result.outcome).toBe("succeeded");
     expect(runs(pid)).toBe(true);
     await result.leftRunning?.stop();
-    await until(() => !runs(pid));
+    await untilEnded(pid);
   });
 });

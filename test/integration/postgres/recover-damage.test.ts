@@ -207,7 +207,9 @@ describe.each([
     try {
       const recovered = await source.recover(target, { context, backupId: manifest.id });
       await recovered.dispose();
-      expect(context.lines.join("\n")).toMatch(new RegExp(`warning: .* has a gap behind the target: ${gone}`));
+      expect(context.lines.join("\n")).toMatch(
+        new RegExp(`warning: .* has a gap behind the target: ${gone}`),
+      );
     } finally {
       await mend();
     }

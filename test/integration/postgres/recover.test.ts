@@ -4,8 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { UserError } from "../../../src/errors.ts";
 import type { BackupManifest } from "../../../src/catalog/manifest.ts";
+import { UserError } from "../../../src/errors.ts";
 import { restoreDataFolder } from "../../../src/postgres/fetch-data.ts";
 import { findRunUser } from "../../../src/postgres/run-user.ts";
 import { createScratch } from "../../../src/postgres/scratch.ts";
@@ -31,7 +31,9 @@ describe.each([15, 18])("a recovery of PostgreSQL %i", (major) => {
     for (const [index, folder] of tablespaces.entries()) {
       if (server.user !== undefined) chownSync(folder, server.user.uid, server.user.gid);
       await server.query(`CREATE TABLESPACE space_${index} LOCATION '${folder}'`);
-      await server.query(`CREATE TABLE in_space_${index} TABLESPACE space_${index} AS SELECT generate_series(1, 500) AS id`);
+      await server.query(
+        `CREATE TABLE in_space_${index} TABLESPACE space_${index} AS SELECT generate_series(1, 500) AS id`,
+      );
     }
     await server.query("CREATE TABLE orders AS SELECT generate_series(1, 1000) AS id");
     first = await source.backup();
@@ -57,7 +59,12 @@ describe.each([15, 18])("a recovery of PostgreSQL %i", (major) => {
       expect(await ask(recovered, "SELECT count(*) FROM orders")).toBe("2000");
       expect(await ask(recovered, "SELECT count(*) FROM in_space_0")).toBe("500");
       expect(await ask(recovered, "SELECT count(*) FROM in_space_1")).toBe("501");
-      expect(await ask(recovered, "SELECT count(*) FROM pg_tablespace WHERE pg_tablespace_location(oid) LIKE '%drillbook-pg-%'")).toBe("2");
+      expect(
+        await ask(
+          recovered,
+          "SELECT count(*) FROM pg_tablespace WHERE pg_tablespace_location(oid) LIKE '%drillbook-pg-%'",
+        ),
+      ).toBe("2");
       const { reached } = recovered;
       expect(parseTime(reached.lastCommitBefore ?? "")).toBeLessThan(parseTime(before) ?? 0n);
       expect(parseTime(reached.firstCommitAfter ?? "")).toBeGreaterThan(parseTime(before) ?? 0n);
@@ -99,7 +106,11 @@ describe.each([15, 18])("a recovery of PostgreSQL %i", (major) => {
     const recovered = await source.recover("immediate", { backupId: first?.id ?? "" });
     try {
       expect(recovered.target).toBe("immediate");
-      expect(recovered.reached).toMatchObject({ lsn: detailsOf(first).stopLsn, time: null, firstCommitAfter: null });
+      expect(recovered.reached).toMatchObject({
+        lsn: detailsOf(first).stopLsn,
+        time: null,
+        firstCommitAfter: null,
+      });
       expect(await ask(recovered, "SELECT count(*) FROM orders")).toBe("1000");
       expect(await ask(recovered, "SELECT count(*) FROM in_space_1")).toBe("500");
     } finally {
@@ -110,10 +121,15 @@ describe.each([15, 18])("a recovery of PostgreSQL %i", (major) => {
   test("runs with its own settings, on loopback alone, and archives nothing", async () => {
     const recovered = await source.recover("latest");
     try {
-      const settings = "archive_mode, listen_addresses, shared_preload_libraries, hot_standby, fsync, lc_messages".split(", ");
+      const settings =
+        "archive_mode, listen_addresses, shared_preload_libraries, hot_standby, fsync, lc_messages".split(
+          ", ",
+        );
       const values = await Promise.all(settings.map((name) => ask(recovered, `SHOW ${name}`)));
       expect(values).toEqual(["off", "127.0.0.1", "", "off", "off", "C"]);
-      expect(await ask(recovered, "SELECT count(*) FROM pg_file_settings WHERE sourcefile LIKE '%auto.conf'")).toBe("0");
+      expect(
+        await ask(recovered, "SELECT count(*) FROM pg_file_settings WHERE sourcefile LIKE '%auto.conf'"),
+      ).toBe("0");
     } finally {
       await recovered.dispose();
     }
@@ -126,7 +142,9 @@ describe.each([15, 18])("a recovery of PostgreSQL %i", (major) => {
       const url = access.url ?? "";
       const asSuperuser = url.replace(/\/\/[^@]+@/, "//postgres:@");
       const wrong = url.replace(access.password ?? "-", "wrong");
-      await expect(ask({ ...recovered, access: { url: asSuperuser } }, "SELECT 1")).rejects.toThrow(/pg_hba.conf/);
+      await expect(ask({ ...recovered, access: { url: asSuperuser } }, "SELECT 1")).rejects.toThrow(
+        /pg_hba.conf/,
+      );
       await expect(ask({ ...recovered, access: { url: wrong } }, "SELECT 1")).rejects.toThrow(/password/);
       expect(source.taking.context.masked).toContain(access.password);
     } finally {
@@ -189,7 +207,9 @@ describe.each([15, 18])("a recovery of PostgreSQL %i", (major) => {
     });
 
     test("for a time before the end of the oldest backup", async () => {
-      expect(await refusal(detailsOf(first).stopTime)).toMatch(/the oldest backup ended at .*choose a time after that/);
+      expect(await refusal(detailsOf(first).stopTime)).toMatch(
+        /the oldest backup ended at .*choose a time after that/,
+      );
       expect(await refusal("2001-01-01T00:00:00Z")).toMatch(/\d+ d \d+ h too early/);
     });
 
@@ -204,32 +224,41 @@ describe.each([15, 18])("a recovery of PostgreSQL %i", (major) => {
 
   const tools = "/usr/lib/postgresql/15/bin";
   const hasTools = existsSync(join(tools, "pg_verifybackup")) && existsSync(join(tools, "pg_amcheck"));
-  if (!hasTools && process.env.CI === "true") throw new Error("The tests need Debian's PostgreSQL 15 client tools.");
+  if (!hasTools && process.env.CI === "true")
+    throw new Error("The tests need Debian's PostgreSQL 15 client tools.");
 
-  test.runIf(major === 15 && hasTools)("satisfies pg_verifybackup before it starts (skipped without Debian's PostgreSQL 15)", async () => {
-    await using context = await roomContext();
-    const scratch = await createScratch(await findRunUser(), context);
-    try {
-      if (first === undefined) throw new Error("no backup");
-      const restored = await restoreDataFolder(source.setting, first, detailsOf(first), scratch, context);
-      expect(restored.unverifiedFiles).toBe(0);
-      execFileSync(join(tools, "pg_verifybackup"), ["-n", scratch.data], { stdio: "pipe" });
-      writeFileSync(join(scratch.data, "PG_VERSION"), "16\n");
-      expect(() => execFileSync(join(tools, "pg_verifybackup"), ["-n", scratch.data], { stdio: "pipe" })).toThrow();
-    } finally {
-      await scratch.remove();
-    }
-    expect(context.remains()).toEqual([]);
-  });
+  test.runIf(major === 15 && hasTools)(
+    "satisfies pg_verifybackup before it starts (skipped without Debian's PostgreSQL 15)",
+    async () => {
+      await using context = await roomContext();
+      const scratch = await createScratch(await findRunUser(), context);
+      try {
+        if (first === undefined) throw new Error("no backup");
+        const restored = await restoreDataFolder(source.setting, first, detailsOf(first), scratch, context);
+        expect(restored.unverifiedFiles).toBe(0);
+        execFileSync(join(tools, "pg_verifybackup"), ["-n", scratch.data], { stdio: "pipe" });
+        writeFileSync(join(scratch.data, "PG_VERSION"), "16\n");
+        expect(() =>
+          execFileSync(join(tools, "pg_verifybackup"), ["-n", scratch.data], { stdio: "pipe" }),
+        ).toThrow();
+      } finally {
+        await scratch.remove();
+      }
+      expect(context.remains()).toEqual([]);
+    },
+  );
 
-  test.runIf(major === 15 && hasTools)("satisfies pg_amcheck (skipped without Debian's PostgreSQL 15)", async () => {
-    const recovered = await source.recover(before);
-    try {
-      const { host, port, user, password } = recovered.access;
-      const env = { PGHOST: host, PGPORT: port, PGUSER: user, PGPASSWORD: password };
-      execFileSync(join(tools, "pg_amcheck"), ["--all", "--install-missing", "--heapallindexed"], { env });
-    } finally {
-      await recovered.dispose();
-    }
-  });
+  test.runIf(major === 15 && hasTools)(
+    "satisfies pg_amcheck (skipped without Debian's PostgreSQL 15)",
+    async () => {
+      const recovered = await source.recover(before);
+      try {
+        const { host, port, user, password } = recovered.access;
+        const env = { PGHOST: host, PGPORT: port, PGUSER: user, PGPASSWORD: password };
+        execFileSync(join(tools, "pg_amcheck"), ["--all", "--install-missing", "--heapallindexed"], { env });
+      } finally {
+        await recovered.dispose();
+      }
+    },
+  );
 });

@@ -10,8 +10,8 @@ import type { PostgresConfig } from "../../../src/postgres/config.ts";
 import { recoverPostgres } from "../../../src/postgres/recover.ts";
 import { readAll, type Store } from "../../../src/stores/store.ts";
 import { parseTarget } from "../../../src/targets.ts";
-import { type PostgresOptions, startPostgres, type TestPostgres } from "../../support/postgres.ts";
 import { type TestContext, testContext } from "../../support/context.ts";
+import { type PostgresOptions, startPostgres, type TestPostgres } from "../../support/postgres.ts";
 import { settingOf, type Taking, taking } from "./taking.ts";
 
 /** A source with a store, and what a drill does with them. */
@@ -72,7 +72,10 @@ export async function openSource(options: SourceOptions = {}): Promise<Source> {
 }
 
 /** The same component with other keys of its config. */
-export function withConfig(source: Source, config: Readonly<Record<string, unknown>>): ComponentSetting<PostgresConfig> {
+export function withConfig(
+  source: Source,
+  config: Readonly<Record<string, unknown>>,
+): ComponentSetting<PostgresConfig> {
   const other = settingOf(source.taking.store, {
     url: source.server.url,
     config: { server: { "bin-dir": source.server.binDir }, ...config },
@@ -154,7 +157,11 @@ export function spiedStore(store: Store): Store & { readonly reads: string[] } {
 }
 
 /** Replaces an object of a file store by what `change` makes of it. */
-export async function alterObject(store: Store, key: string, change: (bytes: Buffer) => Buffer): Promise<void> {
+export async function alterObject(
+  store: Store,
+  key: string,
+  change: (bytes: Buffer) => Buffer,
+): Promise<void> {
   const before = await readAll(await store.get(key));
   await store.put(key, once(change(before)));
 }

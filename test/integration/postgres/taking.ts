@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import { join } from "node:path";
+import { Readable } from "node:stream";
 import { extract } from "tar-stream";
 import { unpack } from "../../../src/archive/unpack.ts";
 import { objectKey, segmentKey } from "../../../src/catalog/layout.ts";
@@ -10,6 +11,9 @@ import { type PostgresDetails, postgresDetails } from "../../../src/postgres/det
 import { openStore } from "../../../src/stores/open.ts";
 import { readAll, type Store } from "../../../src/stores/store.ts";
 import { type TestContext, testContext } from "../../support/context.ts";
+
+/** A runbook never holds the URI itself. */
+const CONNECTION = "$" + "{DATABASE_URL}";
 
 /** A component's setting with a file store of its own. */
 export interface Taking extends AsyncDisposable {
@@ -44,7 +48,7 @@ export function settingOf(store: Store, options: TakingOptions): ComponentSettin
   const config = postgresConfig.parse({
     type: "postgres",
     store: "local",
-    connection: "${DATABASE_URL}",
+    connection: CONNECTION,
     wal: { slot: "drillbook" },
     ...options.config,
   });
@@ -54,7 +58,7 @@ export function settingOf(store: Store, options: TakingOptions): ComponentSettin
     config,
     store,
     encryption: { recipients: options.recipients ?? [], identity: () => undefined },
-    fill: (_path, value) => (value === "${DATABASE_URL}" ? options.url : value),
+    fill: (_path, value) => (value === CONNECTION ? options.url : value),
   };
 }
 
@@ -98,8 +102,7 @@ export async function readArchives(
       storedSha256: object.storedSha256,
       storedBytes: object.storedBytes,
     });
-    const tar = extract();
-    const feeding = feed(raw, tar);
+    const tar: AsyncIterable<TarEntry> = Readable.from(raw, { objectMode: false }).pipe(extract()) as never;
     for await (const entry of tar) {
       const path = (oid === undefined ? "" : `pg_tblspc/${oid}/`) + entry.header.name;
       const hash = createHash("sha256");
@@ -108,19 +111,15 @@ export async function readArchives(
         hash.update(chunk);
         bytes += chunk.length;
       }
-      if (entry.header.type === "symlink") links.set(path, entry.header.linkname ?? "");
+      if (entry.header.type === "symlink") links.set(path.replace(/\/$/, ""), entry.header.linkname ?? "");
       if (entry.header.type === "file") files.set(path, { bytes, sha256: hash.digest("hex") });
     }
-    await feeding;
   }
   return { files, links };
 }
 
-async function feed(raw: AsyncIterable<Buffer>, tar: ReturnType<typeof extract>): Promise<void> {
-  for await (const chunk of raw) {
-    if (!tar.write(chunk)) await new Promise((resolve) => tar.once("drain", resolve));
-  }
-  tar.end();
+interface TarEntry extends AsyncIterable<Buffer> {
+  readonly header: { readonly name: string; readonly type?: string; readonly linkname?: string };
 }
 
 /** PostgreSQL's own list of the files of a backup. */

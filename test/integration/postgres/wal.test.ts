@@ -1,5 +1,6 @@
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { claimCluster } from "../../../src/catalog/cluster.ts";
 import { readHeartbeat } from "../../../src/catalog/heartbeat.ts";
@@ -285,6 +286,33 @@ describe.each([15, 18])("WAL of PostgreSQL %i", (major) => {
 function segmentAtName(name: string): number {
   return Number.parseInt(name.slice(8, 16), 16) * (2 ** 32 / MIB) + Number.parseInt(name.slice(16), 16);
 }
+
+describe("WAL that a slow store takes", () => {
+  test("is waited for by the server, however long it takes", async () => {
+    await using server = await startPostgres({
+      major: 18,
+      initdbArgs: ["--wal-segsize=1"],
+      settings: { wal_sender_timeout: "2s" },
+    });
+    await server.query("CREATE TABLE noise (line text)");
+    await using plain = await taking({ url: server.url });
+    await backupPostgres(plain.setting, "wal", plain.context);
+    await writeWal(server, 30);
+    let stall: Promise<void> | undefined;
+    const store: Store = {
+      ...plain.store,
+      async put(key, body, options) {
+        stall ??= sleep(5_000);
+        await stall;
+        return await plain.store.put(key, body, options);
+      },
+    };
+    await backupPostgres({ ...plain.setting, store }, "wal", plain.context);
+    const inventory = await listSegments(plain.store, "db", MIB);
+    expect(inventory.unfinished).toEqual([]);
+    expect(inventory.segments.size).toBeGreaterThan(20);
+  });
+});
 
 describe("WAL of a server that was promoted", () => {
   test("follows it onto the new timeline without a gap, with its history file", async () => {

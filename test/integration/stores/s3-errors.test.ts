@@ -165,7 +165,7 @@ describe("opening a store", () => {
 
   async function open(env: Record<string, string>, over: object = {}): Promise<Store> {
     await using context = await testContext({ env });
-    return openStore({ ...config, ...over }, "offsite", context);
+    return await openStore({ ...config, ...over }, "offsite", context);
   }
 
   test("asks for credentials when there are none", async () => {
@@ -194,6 +194,11 @@ describe("opening a store", () => {
     [{ AWS_SECRET_ACCESS_KEY: "a" }, {}, /^AWS_ACCESS_KEY_ID is not set/],
     [{}, { endpoint: "minio:9000" }, /The endpoint of the store "offsite" is not a URL/],
     [{}, { endpoint: "https://me:hidden@minio" }, /holds credentials: remove them/],
+    [
+      { ALL_PROXY: "socks5://hidden:1" },
+      {},
+      /is of a kind that is not supported: name one that begins with http/,
+    ],
     [{}, { prefix: "../other" }, /prefix "\.\.\/other" of the store "offsite" is not a path/],
   ])("refuses %j %j", async (env, over, sentence) => {
     const error = await failureOf(open(env, over));

@@ -92,6 +92,19 @@ describe("a body that breaks off", () => {
     expect(stalls).toBe(1);
   });
 
+  test("is read on when the consumer was slower than the connection's patience", async () => {
+    const { store: impatient } = await world.open({ tuning: IMPATIENT });
+    async function* slowly(): AsyncGenerator<Uint8Array> {
+      let paused = false;
+      for await (const chunk of await impatient.get("big")) {
+        yield chunk;
+        if (!paused) await new Promise((resolve) => setTimeout(resolve, 1_000));
+        paused = true;
+      }
+    }
+    expect(await digest(slowly())).toEqual(await digest(noise(BYTES)));
+  });
+
   test("is an error, never a silent end, when it ends at the same byte every time", async () => {
     proxy.trouble = (request, response) => {
       if (request.headers.range !== undefined) return cutShort(request, response);
@@ -155,7 +168,8 @@ describe("a wrong answer", () => {
 
   test("of 403 does not prove that an object is missing", async () => {
     proxy.trouble = (_request, response) => answerS3Error(response, 403, "AccessDenied");
-    for (const reading of [store.get("big"), store.stat("big")]) {
+    for (const read of [() => store.get("big"), () => store.stat("big")]) {
+      const reading = read();
       await expect(reading).rejects.toThrow(ToolError);
       await expect(reading).rejects.toThrow(/need s3:GetObject on it, and s3:ListBucket on backups/);
     }

@@ -1,11 +1,15 @@
 import { createHash } from "node:crypto";
+import { readFile } from "node:fs/promises";
 import { createServer, type IncomingMessage } from "node:http";
+import { createServer as createSecureServer } from "node:https";
 import { connect } from "node:net";
+import type { Duplex } from "node:stream";
+import { getCACertificates, setDefaultCACertificates } from "node:tls";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { ToolError } from "../../../src/errors.ts";
 import type { Store } from "../../../src/stores/store.ts";
-import { once } from "../../support/bytes.ts";
-import { answerS3Error, forward, listen } from "../../support/http.ts";
+import { noise, once } from "../../support/bytes.ts";
+import { answerS3Error, forward, type Listening, listen } from "../../support/http.ts";
 import { type S3World, startS3World } from "../../support/s3-world.ts";
 
 let world: S3World;
@@ -142,13 +146,12 @@ describe("a deletion", () => {
 });
 
 describe("a proxy of the environment", () => {
-  test("gets every request, over connections that are used again, unless NO_PROXY names the host", async () => {
+  test("gets every request to an http endpoint, unless NO_PROXY names the host", async () => {
     const seen: string[] = [];
-    const sockets = new Set<unknown>();
     const server = createServer((request, response) => {
       seen.push(request.url ?? "");
-      sockets.add(request.socket);
-      request.url = new URL(request.url ?? "").pathname + new URL(request.url ?? "").search;
+      const { pathname, search } = new URL(request.url ?? "");
+      request.url = pathname + search;
       forward(world.s3.endpoint, request, response);
     });
     const hop = await listen(server);
@@ -157,8 +160,7 @@ describe("a proxy of the environment", () => {
       const { store } = await world.open({ config: { endpoint }, env: { HTTP_PROXY: hop.url } });
       for (const key of ["a", "b", "c", "d"]) await store.put(key, once(key));
       expect(seen).toHaveLength(4);
-      expect(seen[0]).toMatch(/^http:\/\/s3\.example\/backups\/shop\/a/);
-      expect(sockets.size).toBe(1);
+      for (const url of seen) expect(url).toMatch(/^http:\/\/s3\.example\/backups\/shop\/[a-d]\?/);
 
       const env = { HTTP_PROXY: hop.url, NO_PROXY: "127.0.0.1" };
       const { store: direct } = await world.open({ env });
@@ -169,30 +171,103 @@ describe("a proxy of the environment", () => {
     }
   });
 
-  test("is asked for a tunnel to an https endpoint, and is named when it refuses", async () => {
-    const tunnels: string[] = [];
-    const server = createServer();
-    server.on("connect", (request, socket) => {
-      tunnels.push(request.url ?? "");
-      const onward = connect(world.proxy.port, "127.0.0.1");
-      socket.write("HTTP/1.1 200 Connection Established\r\n\r\n");
-      socket.pipe(onward).pipe(socket);
-      socket.on("error", () => onward.destroy());
-      onward.on("error", () => socket.destroy());
+  test("is asked for one tunnel to an https endpoint, which all requests use", async () => {
+    const tls = new URL("../../support/tls/", import.meta.url);
+    const cert = await readFile(new URL("localhost.crt", tls), "utf8");
+    const key = await readFile(new URL("localhost.key", tls), "utf8");
+    const secure = createSecureServer({ cert, key }, (request, response) => {
+      forward(world.s3.endpoint, request, response);
     });
-    const hop = await listen(server);
+    const s3 = await listen(secure);
+    const { hop, tunnels } = await tunnel(s3.port);
+    const trusted = getCACertificates("default");
+    try {
+      setDefaultCACertificates([...trusted, cert]);
+      const config = { endpoint: "https://localhost:7443" };
+      const { store } = await world.open({ config, env: { https_proxy: hop.url } });
+      for (const name of ["a", "b", "c"]) await store.put(name, once(name));
+      expect(await keysOf(store, "c")).toEqual(["c"]);
+      expect(tunnels).toEqual(["localhost:7443"]);
+    } finally {
+      setDefaultCACertificates(trusted);
+      await hop.close();
+      await s3.close();
+    }
+  });
+
+  test("is named when what it leads to does not answer as it should", async () => {
+    const { hop } = await tunnel(world.proxy.port);
     try {
       const config = { endpoint: "https://s3.example" };
       const { store } = await world.open({ config, env: { https_proxy: hop.url } });
       await expect(store.put("a", once("x"))).rejects.toThrow(
         /s3\.example \(through the proxy 127\.0\.0\.1:\d+\)/,
       );
-      expect(tunnels[0]).toBe("s3.example:443");
     } finally {
       await hop.close();
     }
   });
 });
+
+describe("the host of a request", () => {
+  test.each([
+    [{}, "backups.s3.eu-central-1.amazonaws.com:443"],
+    [{ "path-style": true }, "s3.eu-central-1.amazonaws.com:443"],
+    [{ endpoint: "https://r2.example" }, "r2.example:443"],
+    [{ endpoint: "https://oss.example", "path-style": false }, "backups.oss.example:443"],
+  ])("with %j is %s", async (over, host) => {
+    const { hop, tunnels } = await tunnel(world.proxy.port);
+    try {
+      const config = { endpoint: undefined, region: "eu-central-1", ...over };
+      const { store } = await world.open({ config, env: { https_proxy: hop.url } });
+      await expect(store.put("a", once("x"))).rejects.toThrow(ToolError);
+      expect(tunnels[0]).toBe(host);
+    } finally {
+      await hop.close();
+    }
+  });
+});
+
+test("a store other than Amazon S3 is sent no checksum headers that it may refuse", async () => {
+  const headers: string[] = [];
+  world.proxy.trouble = (request) => {
+    headers.push(...Object.keys(request.headers));
+    return false;
+  };
+  const { store } = await world.open();
+  await store.put("small", once("x"));
+  await store.put("big", noise(9 * 2 ** 20));
+  await store.delete(["small", "big"]);
+  expect(headers).toContain("authorization");
+  expect(headers.filter((name) => /checksum|trailer|expect/.test(name))).toEqual([]);
+});
+
+/** A proxy whose tunnels all lead to one port. */
+async function tunnel(port: number): Promise<{ readonly hop: Listening; readonly tunnels: string[] }> {
+  const tunnels: string[] = [];
+  const server = createServer();
+  const open = new Set<Duplex>();
+  server.on("connect", (request, socket) => {
+    tunnels.push(request.url ?? "");
+    open.add(socket);
+    const onward = connect(port, "127.0.0.1");
+    socket.write("HTTP/1.1 200 Connection Established\r\n\r\n");
+    socket.pipe(onward).pipe(socket);
+    socket.on("error", () => onward.destroy());
+    onward.on("error", () => socket.destroy());
+  });
+  const hop = await listen(server);
+  return {
+    tunnels,
+    hop: {
+      ...hop,
+      close() {
+        for (const socket of open) socket.destroy();
+        return hop.close();
+      },
+    },
+  };
+}
 
 test("closing the store closes its connections", async () => {
   const { store } = await world.open();

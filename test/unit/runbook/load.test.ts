@@ -103,7 +103,6 @@ scenarios:
     const problems = problemsIn(text);
     expect(problems.map(({ key, location }) => [location.line, key])).toEqual([
       [2, "service"],
-      [4, "stores.local.path"],
       [4, "stores.local.pth"],
       [8, "components.db.store"],
       [9, "components.db.connection"],
@@ -112,7 +111,7 @@ scenarios:
     ]);
     const error = new RunbookError(problems);
     expect(error).toBeInstanceOf(UserError);
-    expect(error.message.split("\n")).toHaveLength(7);
+    expect(error.message.split("\n")).toHaveLength(6);
     expect(error.location).toEqual({ file: FILE, line: 2, column: 10 });
   });
 });

@@ -9,6 +9,13 @@ const REFERENCES: Case[] = [
     says: ['components.db.store is "offsite", but there is no store of that name: choose local'],
   },
   {
+    name: "a recipient that is none",
+    text: small((text) =>
+      text.replace("path: /backups }", "path: /backups, encryption: { recipients: [§ssh-ed25519 AAAA] } }"),
+    ),
+    says: ["stores.local.encryption.recipients[0] must be an age recipient", "age1", "ssh-ed25519 AAAA"],
+  },
+  {
     name: "a component whose name is taken in the store",
     text: small((text) => text.replace("  db:", "  §drills:")),
     says: ["components.drills has a name that Drillbook uses in the store"],
@@ -120,7 +127,7 @@ const SECRETS: Case[] = [
     text: small((text) =>
       text.replace(
         "path: /backups }",
-        "path: /backups, encryption: { recipients: [age1x], identity: §AGE-SECRET-KEY-1HUNTER2HUNTER2 } }",
+        `path: /backups, encryption: { recipients: ["\${RECIPIENT}"], identity: §AGE-SECRET-KEY-1HUNTER2HUNTER2 } }`,
       ),
     ),
     says: ["stores.local.encryption.identity holds a private key in clear text", `\${AGE_IDENTITY}`],

@@ -1,0 +1,360 @@
+import { mkdir, utimes, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { listBackupIds, listBackups, readBackup } from "../../../src/catalog/backups.ts";
+import { claimCluster, readClusterIdentity } from "../../../src/catalog/cluster.ts";
+import { encodeDocument } from "../../../src/catalog/documents.ts";
+import { readHeartbeat, writeHeartbeat } from "../../../src/catalog/heartbeat.ts";
+import {
+  backupsPrefix,
+  clusterKey,
+  heartbeatKey,
+  historyKey,
+  manifestKey,
+  objectKey,
+  segmentKey,
+  sidecarKey,
+} from "../../../src/catalog/layout.ts";
+import { segmentName } from "../../../src/catalog/lsn.ts";
+import type { BackupManifest } from "../../../src/catalog/manifest.ts";
+import { prune } from "../../../src/catalog/retention.ts";
+import { chainFrom, listSegments, newestRestorePoint, readSidecar } from "../../../src/catalog/wal.ts";
+import { DefectError, ToolError, UserError } from "../../../src/errors.ts";
+import { openStore } from "../../../src/stores/open.ts";
+import type { Store } from "../../../src/stores/store.ts";
+import { type TestContext, testContext } from "../../support/context.ts";
+
+const MIB = 2 ** 20;
+const DAY_MS = 86_400_000;
+
+let context: TestContext;
+let store: Store;
+
+beforeEach(async () => {
+  context = await testContext();
+  store = await openStore({ type: "file", path: join(context.workDir, "store") }, "local", context);
+});
+afterEach(async () => {
+  store.close();
+  await context[Symbol.asyncDispose]();
+});
+
+async function write(key: string, content: string | Buffer): Promise<void> {
+  expect(await store.create(key, Buffer.from(content))).toBe(true);
+}
+
+function manifestOf(id: string, finishedAt: Date, firstSegment = 1): BackupManifest {
+  return {
+    schema: "drillbook/backup-manifest/v1",
+    id,
+    service: "shop",
+    component: "db",
+    type: "postgres",
+    method: "physical",
+    startedAt: finishedAt.toISOString(),
+    finishedAt: finishedAt.toISOString(),
+    objects: [
+      {
+        name: "base.tar.zst",
+        role: "archive",
+        sealed: false,
+        rawBytes: 10,
+        storedBytes: 4,
+        storedSha256: "00",
+        frameBytes: 4,
+        frames: [4],
+      },
+    ],
+    details: { firstSegment },
+  };
+}
+
+/** A whole backup, taken so many days ago. */
+async function plantBackup(suffix: string, daysAgo: number, firstSegment = 1): Promise<string> {
+  const at = new Date(Date.now() - daysAgo * DAY_MS);
+  const id = `${at.toISOString().replace(/[-:]|\.\d+/g, "")}-${suffix}`;
+  await write(objectKey("db", id, "base.tar.zst"), "data");
+  await write(manifestKey("db", id), encodeDocument(manifestOf(id, at, firstSegment)));
+  return id;
+}
+
+async function plantSegment(timeline: number, number: number, point?: string): Promise<string> {
+  const segment = segmentName(timeline, number, MIB);
+  const restorePoint = point && { name: point, lsn: "0/1", time: "2026-01-25T12:00:00.000000Z" };
+  await write(
+    sidecarKey("db", segment),
+    encodeDocument({
+      schema: "drillbook/wal-segment/v1",
+      segment,
+      systemIdentifier: "7",
+      sha256: "00",
+      bytes: MIB,
+      archivedAt: "2026-01-25T12:00:00Z",
+      ...(restorePoint ? { restorePoint } : {}),
+    }),
+  );
+  await write(segmentKey("db", segment, false), "wal");
+  return segment;
+}
+
+async function keys(prefix = ""): Promise<string[]> {
+  const found: string[] = [];
+  for await (const object of store.list(prefix)) found.push(object.key);
+  return found;
+}
+
+describe("backups", () => {
+  test("are listed oldest first, and only those that have a manifest", async () => {
+    const newer = await plantBackup("000001", 1);
+    const older = await plantBackup("000002", 2);
+    await write(objectKey("db", "20260125T120000Z-abcdef", "base.tar.zst"), "unfinished");
+    await write("db/backups/notes.txt", "mine");
+    await write(
+      manifestKey("db2", newer),
+      encodeDocument({ ...manifestOf(newer, new Date()), component: "db2" }),
+    );
+    expect((await listBackups(store, "db")).map((backup) => backup.id)).toEqual([older, newer]);
+    expect(await listBackupIds(store, "db")).toEqual([older, newer]);
+    expect(await listBackups(store, "other")).toEqual([]);
+    expect((await readBackup(store, "db", older)).id).toBe(older);
+  });
+
+  test.each([
+    ["is cut off", '{ "schema": "drillbook/backup-', /is not JSON/],
+    ["lacks a field", '{ "schema": "drillbook/backup-manifest/v1" }', /cannot be understood: \w+:/],
+    [
+      "is of a later version",
+      JSON.stringify({ ...manifestOf("x", new Date()), schema: "drillbook/backup-manifest/v9" }),
+      /cannot be understood: schema:/,
+    ],
+    [
+      "belongs to another backup",
+      JSON.stringify(manifestOf("20200101T000000Z-000000", new Date())),
+      /describes the backup 20200101T000000Z-000000 of db: it was copied or renamed/,
+    ],
+  ])("with a manifest that %s are a defect that names it", async (_what, content, message) => {
+    const id = "20260125T120000Z-abcdef";
+    await write(manifestKey("db", id), content);
+    for (const read of [() => listBackups(store, "db"), () => readBackup(store, "db", id)]) {
+      const error = await read().catch((caught: unknown) => caught);
+      expect(error).toBeInstanceOf(DefectError);
+      expect((error as DefectError).subject).toBe(store.describe(manifestKey("db", id)));
+      expect((error as DefectError).message).toMatch(message);
+    }
+  });
+
+  test("that do not exist are named together with those that do", async () => {
+    await expect(readBackup(store, "db", "20260125T120000Z-abcdef")).rejects.toThrow(
+      new UserError(
+        'There is no backup "20260125T120000Z-abcdef" of db, and no other: run the backup action first.',
+      ),
+    );
+    const id = await plantBackup("000001", 1);
+    await expect(readBackup(store, "db", "../../etc")).rejects.toThrow(`the newest are ${id}.`);
+  });
+});
+
+describe("the cluster's identity", () => {
+  test("is claimed once, and refuses another cluster without writing", async () => {
+    expect(await readClusterIdentity(store, "db")).toBeUndefined();
+    await claimCluster(store, "db", "111");
+    await claimCluster(store, "db", "111");
+    const before = await keys();
+    const error = await claimCluster(store, "db", "222").catch((caught: unknown) => caught);
+    expect(error).toBeInstanceOf(DefectError);
+    expect((error as Error).message).toMatch(
+      /system identifier 111, but this server is 222: give the new cluster another component name/,
+    );
+    expect(await keys()).toEqual(before);
+    expect(await readClusterIdentity(store, "db")).toBe("111");
+  });
+
+  test("goes to exactly one of two clusters that claim it at the same time", async () => {
+    const claims = await Promise.allSettled(
+      ["111", "222"].map((identifier) => claimCluster(store, "db", identifier)),
+    );
+    expect(claims.map((claim) => claim.status).sort()).toEqual(["fulfilled", "rejected"]);
+  });
+
+  test("that cannot be read is a defect, not a free place", async () => {
+    await write(clusterKey("db"), "{}");
+    await expect(claimCluster(store, "db", "111")).rejects.toThrow(DefectError);
+  });
+});
+
+test("a heartbeat is replaced by the next", async () => {
+  expect(await readHeartbeat(store, "db")).toBeUndefined();
+  const beat = {
+    component: "db",
+    kind: "full" as const,
+    finishedAt: "2026-01-25T12:00:00.000Z",
+    backupId: "20260125T120000Z-abcdef",
+    lastSegment: null,
+    recoverableUntil: null,
+  };
+  await writeHeartbeat(store, beat);
+  await writeHeartbeat(store, { ...beat, kind: "wal", backupId: null });
+  expect(await readHeartbeat(store, "db")).toMatchObject({ kind: "wal", backupId: null });
+  expect(await keys()).toEqual([heartbeatKey("db")]);
+});
+
+describe("WAL", () => {
+  test("counts a segment only when it and its sidecar are there", async () => {
+    const [one, two, three] = [await plantSegment(1, 1), await plantSegment(1, 2), await plantSegment(1, 3)];
+    await store.delete([sidecarKey("db", two)]);
+    await store.delete([segmentKey("db", three, false)]);
+    await write("db/wal/00000001/readme.txt", "mine");
+    const inventory = await listSegments(store, "db", MIB);
+    expect([...inventory.segments.keys()]).toEqual([one]);
+    expect([...inventory.unfinished].sort()).toEqual([two, three]);
+    expect(chainFrom(inventory, BigInt(MIB), 1).map((segment) => segment.name)).toEqual([one]);
+  });
+
+  test("gives the newest restore point of a chain, wherever in it that lies", async () => {
+    for (let number = 1; number <= 40; number += 1) {
+      await plantSegment(1, number, number === 3 || number === 5 ? `point ${number}` : undefined);
+    }
+    const chain = chainFrom(await listSegments(store, "db", MIB), BigInt(MIB), 1);
+    expect(chain).toHaveLength(40);
+    const newest = await newestRestorePoint(store, "db", chain);
+    expect([newest?.point.name, newest?.segment.number]).toEqual(["point 5", 5]);
+    expect((await newestRestorePoint(store, "db", chain.slice(0, 4)))?.point.name).toBe("point 3");
+    expect(await newestRestorePoint(store, "db", chain.slice(0, 2))).toBeUndefined();
+    expect(await newestRestorePoint(store, "db", [])).toBeUndefined();
+  });
+
+  test("with a damaged sidecar or history file is a defect that names it", async () => {
+    const segment = await plantSegment(1, 1);
+    await store.delete([sidecarKey("db", segment)]);
+    await write(sidecarKey("db", segment), encodeDocument(otherThan(segment)));
+    const error = await readSidecar(store, "db", segment).catch((caught: unknown) => caught);
+    expect((error as DefectError).subject).toBe(store.describe(sidecarKey("db", segment)));
+    expect((error as Error).message).toMatch(
+      /describes the segment 000000010000000000000009: it was copied or renamed/,
+    );
+
+    await write(historyKey("db", 2), "not a history");
+    await expect(listSegments(store, "db", MIB)).rejects.toThrow(
+      /00000002\.history is not a timeline history file/,
+    );
+  });
+
+  function otherThan(segment: string): unknown {
+    return {
+      schema: "drillbook/wal-segment/v1",
+      segment: segment.replace(/1$/, "9"),
+      systemIdentifier: "7",
+      sha256: "00",
+      bytes: MIB,
+      archivedAt: "2026-01-25T12:00:00Z",
+    };
+  }
+});
+
+describe("retention", () => {
+  const policy = { keepSeconds: 30 * 86_400, minimum: 1 };
+  const walStart = (manifest: BackupManifest) => ({
+    timeline: 1,
+    number: (manifest.details as { firstSegment: number }).firstSegment,
+    segmentBytes: MIB,
+  });
+
+  test("deletes an old backup and the WAL before the oldest that stays, and nothing else", async () => {
+    const old = await plantBackup("000001", 60, 1);
+    const kept = await plantBackup("000002", 20, 3);
+    const newest = await plantBackup("000003", 1, 5);
+    const segments: string[] = [];
+    for (let number = 1; number <= 6; number += 1) segments.push(await plantSegment(1, number));
+    const otherTimeline = await plantSegment(2, 1);
+    await write(historyKey("db", 2), "1\t0/100000\tx\n");
+    await write(`db/backups/${old}/mine.txt`, "not ours");
+    await write("db/wal/00000001/mine.txt", "not ours");
+
+    expect(await prune(store, "db", policy, new Date(), walStart)).toEqual({
+      backups: [old],
+      leftovers: [],
+      segments: 2,
+    });
+    expect((await listBackups(store, "db")).map((backup) => backup.id)).toEqual([kept, newest]);
+    const inventory = await listSegments(store, "db", MIB);
+    expect([...inventory.segments.keys()].sort()).toEqual([...segments.slice(2), otherTimeline].sort());
+    expect(inventory.unfinished).toEqual([]);
+    expect(inventory.histories.size).toBe(1);
+    const left = await keys();
+    expect(left).toContain(`db/backups/${old}/mine.txt`);
+    expect(left).toContain("db/wal/00000001/mine.txt");
+    expect(left.filter((key) => key.includes(old))).toHaveLength(1);
+  });
+
+  test("deletes nothing while the newest backup is not whole", async () => {
+    await plantBackup("000001", 60);
+    const newest = await plantBackup("000002", 1);
+    const key = objectKey("db", newest, "base.tar.zst");
+    await store.delete([key]);
+    const before = await keys();
+    await expect(prune(store, "db", policy, new Date(), walStart)).rejects.toThrow(
+      new ToolError(
+        `Nothing was deleted by retention, because the newest backup ${newest} is not whole: ${store.describe(key)} is absent. Take a new backup.`,
+      ),
+    );
+    await write(key, "too long");
+    await expect(prune(store, "db", policy, new Date(), walStart)).rejects.toThrow(
+      /has 8 bytes instead of 4/,
+    );
+    expect((await keys()).filter((each) => each !== key)).toEqual(before);
+  });
+
+  test("keeps the minimum and the newest, however old they are", async () => {
+    const ids = [
+      await plantBackup("000001", 90),
+      await plantBackup("000002", 80),
+      await plantBackup("000003", 70),
+    ];
+    expect((await prune(store, "db", { ...policy, minimum: 3 }, new Date(), walStart)).backups).toEqual([]);
+    expect((await prune(store, "db", { ...policy, minimum: 2 }, new Date(), walStart)).backups).toEqual([
+      ids[0],
+    ]);
+    expect((await prune(store, "db", { ...policy, minimum: 0 }, new Date(), walStart)).backups).toEqual([
+      ids[1],
+    ]);
+    expect(await listBackupIds(store, "db")).toEqual([ids[2]]);
+  });
+
+  test("keeps all WAL when it is not known where a backup's begins", async () => {
+    await plantBackup("000001", 1, 5);
+    await plantSegment(1, 1);
+    expect((await prune(store, "db", policy, new Date(), () => undefined)).segments).toBe(0);
+  });
+
+  test("removes the parts of a backup that was broken off long ago, not of one that may still run", async () => {
+    await plantBackup("000001", 1);
+    const dead = "20200101T000000Z-00dead";
+    const fresh = "20200101T000000Z-00face";
+    const mixed = "20200101T000000Z-00beef";
+    for (const id of [dead, fresh, mixed]) await write(objectKey("db", id, "base.tar.zst"), "part");
+    await write(objectKey("db", mixed, "mine.txt"), "not ours");
+    const longAgo = new Date(Date.now() - 8 * DAY_MS);
+    for (const name of [`${dead}/base.tar.zst`, `${mixed}/base.tar.zst`, `${mixed}/mine.txt`]) {
+      await utimes(join(context.workDir, "store", backupsPrefix("db"), name), longAgo, longAgo);
+    }
+    await mkdir(join(context.workDir, "store", backupsPrefix("db"), "mine"), { recursive: true });
+    await writeFile(join(context.workDir, "store", backupsPrefix("db"), "mine", "base.tar.zst"), "not ours");
+    expect((await prune(store, "db", policy, new Date(), walStart)).leftovers.toSorted()).toEqual([
+      mixed,
+      dead,
+    ]);
+    const left = await keys(backupsPrefix("db"));
+    expect(left.some((key) => key.includes(dead))).toBe(false);
+    expect(left.some((key) => key.includes(fresh))).toBe(true);
+    expect(left).toContain("db/backups/mine/base.tar.zst");
+    expect(left.filter((key) => key.includes(mixed))).toEqual([objectKey("db", mixed, "mine.txt")]);
+  });
+
+  test("does nothing in an empty store", async () => {
+    expect(await prune(store, "db", policy, new Date(), walStart)).toEqual({
+      backups: [],
+      leftovers: [],
+      segments: 0,
+    });
+  });
+});

@@ -1,0 +1,24 @@
+import { randomFillSync } from "node:crypto";
+import { chown, open } from "node:fs/promises";
+import { join } from "node:path";
+import { test } from "vitest";
+import { backupPostgres } from "/work/main/src/postgres/backup.ts";
+import { startPostgres } from "/work/main/test/support/postgres.ts";
+import { taking } from "/work/main/test/integration/postgres/taking.ts";
+test("measure", async () => {
+  await using server = await startPostgres({ major: 18 });
+  const file = await open(join(server.dataDir, "filler"), "w");
+  const half = Buffer.alloc(64 * 2 ** 20);
+  randomFillSync(half, 0, half.length / 3);
+  for (let i = 0; i < Number(process.env.CHUNKS ?? 48); i++) await file.write(half);
+  await file.close();
+  if (server.user) await chown(join(server.dataDir, "filler"), server.user.uid, server.user.gid);
+  await using here = await taking({ url: server.url, recipients: process.env.SEAL ? [process.env.SEAL] : [] });
+  let peak = 0;
+  const timer = setInterval(() => { peak = Math.max(peak, process.memoryUsage.rss()); }, 20);
+  const idle = process.memoryUsage.rss();
+  const began = performance.now();
+  await backupPostgres(here.setting, "full", here.context);
+  clearInterval(timer);
+  console.log({ seconds: (performance.now() - began) / 1000, idle: idle / 2 ** 20, peak: peak / 2 ** 20 }, here.context.lines);
+}, 300_000);

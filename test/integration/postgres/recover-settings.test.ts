@@ -1,0 +1,119 @@
+import { chmodSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { ToolError, UserError } from "../../../src/errors.ts";
+import { ask, openSource, roomContext, withConfig } from "./recovering.ts";
+
+describe.each([15, 18])("what the source of PostgreSQL %i was configured with", (major) => {
+  test("does not come along: preloaded libraries, archiving, huge pages, raised limits", async () => {
+    const archived = mkdtempSync(join(tmpdir(), "drillbook-test-archive-"));
+    chmodSync(archived, 0o777);
+    try {
+      const settings = {
+        archive_mode: "on",
+        archive_command: `touch ${archived}/%f`,
+        max_prepared_transactions: 2,
+        max_connections: 20,
+      };
+      await using source = await openSource({ postgres: { major, settings } });
+      const { server } = source;
+      await server.query("CREATE TABLE orders AS SELECT generate_series(1, 1000) AS id");
+      // Only for the backup: the source itself never reads them.
+      await server.query("ALTER SYSTEM SET shared_preload_libraries = 'nonexistent'");
+      await server.query("ALTER SYSTEM SET huge_pages = 'on'");
+      await server.query("ALTER SYSTEM SET primary_conninfo = 'host=nowhere'");
+      await source.backup();
+      for (const name of ["shared_preload_libraries", "huge_pages", "primary_conninfo"]) {
+        await server.query(`ALTER SYSTEM RESET ${name}`);
+      }
+      await server.restart({
+        max_connections: 150,
+        max_prepared_transactions: 50,
+        max_locks_per_transaction: 128,
+      });
+      const client = await server.client();
+      for (let number = 0; number < 40; number += 1) {
+        await client.query("BEGIN");
+        await client.query("INSERT INTO orders VALUES ($1)", [number]);
+        await client.query(`PREPARE TRANSACTION 'number ${number}'`);
+      }
+      await client.query("INSERT INTO orders SELECT generate_series(1001, 2000)");
+      await source.backup("wal");
+
+      const recovered = await source.recover("latest");
+      try {
+        expect(await ask(recovered, "SELECT count(*) FROM orders")).toBe("2000");
+        expect(await ask(recovered, "SELECT count(*) FROM pg_prepared_xacts")).toBe("40");
+        expect(await ask(recovered, "SHOW shared_preload_libraries")).toBe("");
+        expect(await ask(recovered, "SHOW archive_mode")).toBe("off");
+        await ask(recovered, "CREATE TABLE after_promotion AS SELECT 1");
+        await ask(recovered, "SELECT pg_switch_wal()");
+      } finally {
+        await recovered.dispose();
+      }
+      expect(readdirSync(archived).length).toBeGreaterThan(0);
+      expect(readdirSync(archived).filter((name) => name.startsWith("00000002"))).toEqual([]);
+    } finally {
+      rmSync(archived, { recursive: true, force: true });
+    }
+  });
+
+  test("can be lowered, and other settings of the runbook count, but not those that make a recovery exact", async () => {
+    await using source = await openSource({ postgres: { major, settings: { max_connections: 200 } } });
+    await source.server.query("CREATE TABLE orders AS SELECT 1 AS id");
+    await source.backup();
+    const server = { "bin-dir": source.server.binDir };
+    const lowered = withConfig(source, {
+      server: { ...server, settings: { max_connections: 7, work_mem: "8MB" } },
+    });
+    const recovered = await source.recover("latest", { setting: lowered });
+    try {
+      expect(await ask(recovered, "SHOW max_connections")).toBe("7");
+      expect(await ask(recovered, "SHOW work_mem")).toBe("8MB");
+    } finally {
+      await recovered.dispose();
+    }
+
+    await using context = await roomContext();
+    const unknown = withConfig(source, { server: { ...server, settings: { no_such_setting: 1 } } });
+    const error = await source
+      .recover("latest", { setting: unknown, context })
+      .catch((thrown: unknown) => thrown);
+    expect(error).toBeInstanceOf(ToolError);
+    expect((error as Error).message).toContain('unrecognized configuration parameter "no_such_setting"');
+    const harmful = withConfig(source, { server: { ...server, settings: { zero_damaged_pages: true } } });
+    await expect(source.recover("latest", { setting: harmful, context })).rejects.toThrow(UserError);
+    await expect(source.recover("latest", { setting: harmful, context })).rejects.toThrow(
+      /zero_damaged_pages/,
+    );
+    expect(context.remains()).toEqual([]);
+  });
+});
+
+test("the server programs must be of the backup's major version", async () => {
+  await using source = await openSource({ postgres: { major: 18 } });
+  await source.backup();
+  await using context = await roomContext({ env: { PATH: "/usr/bin" } });
+  const { binDir } = source.server;
+  const none = withConfig(source, { server: { "bin-dir": "/nowhere" } });
+  await expect(source.recover("latest", { setting: none, context })).rejects.toThrow(
+    /server\.bin-dir is \/nowhere/,
+  );
+  const other = withConfig(source, { server: { "bin-dir": binDir.replace("pg18", "pg15") } });
+  await expect(source.recover("latest", { setting: other, context })).rejects.toThrow(
+    /PostgreSQL 15\.\S+, but the backup is of PostgreSQL 18/,
+  );
+  const automatic = withConfig(source, { server: {} });
+  const error = await source
+    .recover("latest", { setting: automatic, context })
+    .catch((thrown: unknown) => thrown);
+  expect(error).toBeInstanceOf(ToolError);
+  expect((error as Error).message).toMatch(/postgresql-18.*server\.bin-dir/);
+
+  // Found in PATH.
+  await using withPath = await roomContext({ env: { PATH: `/usr/bin:${binDir}` } });
+  const recovered = await source.recover("latest", { setting: automatic, context: withPath });
+  await recovered.dispose();
+  expect([...context.remains(), ...withPath.remains()]).toEqual([]);
+});
