@@ -46,10 +46,14 @@ export function formatBytes(bytes: number): string {
   return `${value.toFixed(digits)} ${units[unit]}`;
 }
 
-/** `0.4 s`, `41.8 s`, `12 min 5 s`, `3 h 20 min`, `2 d 4 h`: two units at most. A clock that ran backwards gives `-5.0 s`. */
+/** `4 ms`, `5 s`, `41.8 s`, `12 min 5 s`, `3 h 20 min`, `2 d 4 h`: two units at most. A clock that ran backwards gives `-5 s`. */
 export function formatDuration(seconds: number): string {
   if (seconds < 0) return `-${formatDuration(-seconds)}`;
   if (!Number.isFinite(seconds)) return "unknown";
+  if (seconds < 59.95 && Number.isInteger(seconds)) return `${seconds} s`;
+  // Never 0: what was measured took some time.
+  const ms = Math.max(1, Math.round(seconds * 1000));
+  if (ms < 1000) return `${ms} ms`;
   if (seconds < 59.95) return `${seconds.toFixed(1)} s`;
   const whole = Math.round(seconds);
   const parts: [number, string][] = [

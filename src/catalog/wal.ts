@@ -17,7 +17,7 @@ export const restorePoint = z.object({
 export type RestorePoint = z.infer<typeof restorePoint>;
 
 /** `<segment>.json`: created before the segment and never changed, so two runs cannot disagree on its content. */
-export const walSidecar = z.object({
+const walSidecar = z.object({
   schema: z.literal("drillbook/wal-segment/v1"),
   segment: z.string(),
   systemIdentifier: z.string(),
@@ -91,7 +91,7 @@ export async function listSegments(
 }
 
 /** A timeline's history file from the store. */
-export async function readHistory(
+async function readHistory(
   store: Store,
   component: string,
   timeline: number,

@@ -45,9 +45,9 @@ function withFact(record: DrillRecord, where: string): DrillRecord {
   return { ...record, environmentFacts: { ...record.environmentFacts, [RECORD_IN_STORE]: where } };
 }
 
-/** The record as the schema has it, with no secret in any of its free texts. */
+/** The record as the schema has it, with no secret in any of its free texts and no digits that no clock gave. */
 function clean(record: DrillRecord, redact: (text: string) => string): DrillRecord {
-  return drillRecord.parse(redactAll(record, redact));
+  return drillRecord.parse(cleanAll(record, redact));
 }
 
 /** Words of the format and names out of the runbook: a password that is such a word too must not break the record. */
@@ -56,14 +56,15 @@ const NAMES: ReadonlySet<string> = new Set([
   ...["service", "environment", "scenario", "component", "backupId"],
 ]);
 
-function redactAll(value: unknown, redact: (text: string) => string): unknown {
+function cleanAll(value: unknown, redact: (text: string) => string): unknown {
   if (typeof value === "string") return redact(value);
-  if (Array.isArray(value)) return value.map((item) => redactAll(item, redact));
+  if (typeof value === "number") return Math.round(value * 1e6) / 1e6;
+  if (Array.isArray(value)) return value.map((item) => cleanAll(item, redact));
   if (typeof value !== "object" || value === null) return value;
   return Object.fromEntries(
     Object.entries(value).map(([key, child]) => {
       const kept = NAMES.has(key) && typeof child === "string";
-      return [key, kept ? child : redactAll(child, redact)];
+      return [key, kept ? child : cleanAll(child, redact)];
     }),
   );
 }

@@ -26,15 +26,14 @@ export function segmentFile(setting: StoreSetting, segment: WalSegment, details:
     }
     const identity = segment.sealed ? encryption.identity() : undefined;
     const stored = await store.get(segment.key, { signal });
-    const bytes = await readAll(
-      unpack(stored, { subject, sealed: segment.sealed, identity, storedBytes: segment.storedBytes, signal }),
-    );
-    if (bytes.length !== details.walSegmentBytes || bytes.length !== sidecar.bytes) {
-      throw new DefectError(
-        subject,
-        `${subject} holds ${bytes.length} bytes of WAL, but a segment has ${details.walSegmentBytes}: it is damaged.`,
-      );
-    }
+    const raw = unpack(stored, {
+      subject,
+      sealed: segment.sealed,
+      identity,
+      storedBytes: segment.storedBytes,
+      signal,
+    });
+    const bytes = await readSegment(raw, details.walSegmentBytes, subject);
     if (createHash("sha256").update(bytes).digest("hex") !== sidecar.sha256) {
       throw new DefectError(
         subject,
@@ -53,6 +52,21 @@ export function segmentFile(setting: StoreSetting, segment: WalSegment, details:
       error.subject === store.describe(sidecarKey(component, segment.name)) ? error.subject : subject;
     throw new DefectError(gone, `${gone} is missing: the WAL has a gap.`, { cause: error });
   }
+}
+
+/** Reads into one buffer of the right size: several segments are under way at once, and memory is bounded. */
+async function readSegment(raw: AsyncIterable<Uint8Array>, size: number, subject: string): Promise<Buffer> {
+  const bytes = Buffer.allocUnsafeSlow(size);
+  let filled = 0;
+  for await (const chunk of raw) {
+    if (filled + chunk.length <= size) bytes.set(chunk, filled);
+    filled += chunk.length;
+  }
+  if (filled === size) return bytes;
+  throw new DefectError(
+    subject,
+    `${subject} holds ${filled} bytes of WAL, but a segment has ${size}: it is damaged.`,
+  );
 }
 
 /**

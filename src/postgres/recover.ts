@@ -70,6 +70,7 @@ async function recoverInto(scratch: Scratch, work: Work): Promise<Recovered> {
   const window = await startWalWindow({
     scratch,
     segments: plan.segments.map((segment) => segmentFile(setting, segment, plan.details)),
+    segmentBytes: plan.details.walSegmentBytes,
     histories: plan.histories.map((timeline) => historyFile(setting, timeline)),
     context,
   });
@@ -119,6 +120,7 @@ async function present(
     const timeline = await requireSameCluster(session, details.systemIdentifier, subject);
     version = (await session.query("SELECT current_setting('server_version')"))[0]?.[0] ?? "";
     reached = { lsn: await reachedLsn(scratch, timeline, plan, subject), timeline, ...proof };
+    await warnOfCollations(session, context);
     await createTemporaryRole(session, role);
   } finally {
     await session.close();
@@ -187,6 +189,18 @@ async function requireSameCluster(
     );
   }
   return Number.parseInt(timeline ?? "", 16);
+}
+
+/** Indexes on text that were sorted by another version of the library may miss rows on this machine. */
+async function warnOfCollations(session: Session, context: Context): Promise<void> {
+  const rows = await session.query(
+    "SELECT datname FROM pg_database WHERE datcollversion <> pg_database_collation_actual_version(oid)",
+  );
+  if (rows.length === 0) return;
+  const names = rows.map(([name]) => name).join(", ");
+  context.log.warning(
+    `This machine sorts text by another version of its collation library than the source of ${names}: checks that use indexes on text may miss rows.`,
+  );
 }
 
 /** The end of the last record that was replayed: where the new timeline left the old one, by its history file. */

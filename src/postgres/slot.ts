@@ -88,7 +88,7 @@ export async function ensureSlot(
 }
 
 /** The slot exists, but the server removed WAL that it should have kept. */
-export function slotLost(name: string, label: string): ToolError {
+function slotLost(name: string, label: string): ToolError {
   return new ToolError(
     `The replication slot "${name}" at ${label} lost its WAL because it was not read for too long (max_slot_wal_keep_size): take a full backup, which makes the slot anew and begins a new chain.`,
   );

@@ -13,7 +13,7 @@ import { gapSentence, type Leg, legsFrom, type WalPlan } from "./wal-plan.ts";
 import { openWalStream, type WalStream } from "./wal-stream.ts";
 
 /** What a pull is told from outside while it runs. */
-export interface Goal {
+interface Goal {
   /** The end of the WAL that must be in the store: the whole segment that holds the byte before it. */
   readonly through: bigint;
   /** Recorded with the segment that holds it. */
@@ -49,7 +49,7 @@ export interface PullOptions {
 }
 
 /** Memory of segments that are being uploaded. */
-const IN_FLIGHT_BYTES = 64 * 2 ** 20;
+const IN_FLIGHT_BYTES = 32 * 2 ** 20;
 
 /** Starts to copy WAL segments into the store over a replication connection that it has for itself. */
 export function startPull(replication: Connection, options: PullOptions, context: Context): Pull {

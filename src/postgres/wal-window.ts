@@ -20,6 +20,8 @@ export interface WalWindowOptions {
   /** Fetched when they are asked for. */
   readonly histories: readonly WalFile[];
   readonly context: Context;
+  /** Bytes of a segment. */
+  readonly segmentBytes: number;
   /** So many segments lie ready or are on their way, ahead of replay. */
   readonly windowSegments?: number;
 }
@@ -39,10 +41,13 @@ export interface WalWindow {
 }
 
 export const WINDOW_SEGMENTS = 16;
+/** So many files are held in memory at once; fewer when a segment is large. */
 const PARALLEL = 4;
+const PARALLEL_BYTES = 128 * 2 ** 20;
 const POLL_MS = 20;
-/** Behind the newest that the server took. */
-const KEPT_SEGMENTS = 1;
+const STOP_MS = 2_000;
+/** Behind the newest that the server took: it reads ahead, the more so when segments were switched early. */
+const KEPT_SEGMENTS = 3;
 
 /**
  * Fetches the WAL in parallel into a small window on disk and answers what the server asks for. PostgreSQL moves each
@@ -52,6 +57,7 @@ const KEPT_SEGMENTS = 1;
  */
 export async function startWalWindow(options: WalWindowOptions): Promise<WalWindow> {
   const { scratch, segments, context, windowSegments = WINDOW_SEGMENTS } = options;
+  const parallel = Math.max(1, Math.min(PARALLEL, Math.floor(PARALLEL_BYTES / options.segmentBytes)));
   const folders = windowFolders(scratch.wal);
   for (const folder of Object.values(folders)) await scratch.makeFolder(folder);
   const script = join(scratch.wal, "restore.sh");
@@ -105,7 +111,6 @@ export async function startWalWindow(options: WalWindowOptions): Promise<WalWind
   }
 
   async function answer(name: string, ready: ReadonlySet<string>): Promise<void> {
-    context.log.debug(`asked ${name} ${ready.has(name)} ${[...underWay.keys()]} taken ${taken}`);
     const file = files.get(name);
     if (file === undefined) await mark(folders.absent, name);
     else if (!ready.has(name) && !(await deliverAgain(name))) start(file);
@@ -127,13 +132,14 @@ export async function startWalWindow(options: WalWindowOptions): Promise<WalWind
   /** PostgreSQL reads the segment in which it stops a second time; what lies before it is not wanted again. */
   async function forget(): Promise<void> {
     for (const name of await readdir(folders.kept)) {
-      if ((order.get(name) ?? -1) < taken - KEPT_SEGMENTS) await rm(join(folders.kept, name), { force: true });
+      if ((order.get(name) ?? -1) < taken - KEPT_SEGMENTS)
+        await rm(join(folders.kept, name), { force: true });
     }
   }
 
   function prefetch(ready: ReadonlySet<string>): void {
     let ahead = [...ready, ...underWay.keys()].filter((name) => (order.get(name) ?? -1) > taken).length;
-    while (next < segments.length && ahead < windowSegments && underWay.size < PARALLEL) {
+    while (next < segments.length && ahead < windowSegments && underWay.size < parallel) {
       const file = segments[next];
       next += 1;
       if (file === undefined || ready.has(file.name)) continue;
@@ -175,7 +181,10 @@ export async function startWalWindow(options: WalWindowOptions): Promise<WalWind
     async stop() {
       stop.abort();
       await looping;
-      await Promise.allSettled(underWay.values());
+      // Stores end with their signal; one that does not must not hold us up.
+      const timer = new AbortController();
+      const settled = Promise.allSettled(underWay.values()).then(() => timer.abort());
+      await Promise.race([settled, sleep(STOP_MS, undefined, { signal: timer.signal }).catch(() => undefined)]);
     },
   };
 }

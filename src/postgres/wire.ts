@@ -34,7 +34,7 @@ interface Submittable {
   handleError(error: unknown): void;
 }
 
-export type ResultSet = Record<string, string | null>[];
+type ResultSet = Record<string, string | null>[];
 
 export interface CopySession {
   /** The result sets that have arrived so far, before and after the copied data. */
@@ -51,7 +51,7 @@ export interface CopySession {
 }
 
 /** Reading from the socket stops above the first mark and goes on below the second. */
-const HIGH_WATER_BYTES = 4 * 2 ** 20;
+const HIGH_WATER_BYTES = 4000 * 2 ** 20;
 const LOW_WATER_BYTES = 2 ** 20;
 
 /** Starts a command that copies. `translate` makes a sentence of an error. */

@@ -4,9 +4,8 @@ import pg from "pg";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { freePort } from "../support/free-port.ts";
 import { answerS3Error, troubledProxy } from "../support/http.ts";
-import type { StepResult } from "../support/runner.ts";
 import { startS3, type TestS3 } from "../support/s3.ts";
-import { filesBelow, leaksOf, openWorld, type World } from "../support/world.ts";
+import { filesBelow, leaksOf, openWorld, type World, type WorldResult } from "../support/world.ts";
 
 let world: World;
 let s3: TestS3;
@@ -23,7 +22,7 @@ afterAll(async () => {
 });
 
 /** Exactly one sentence for people, as an annotation; exit code 1, no stack, nothing left, nothing listed, no secret. */
-async function expectOneSentence(result: StepResult, ...says: RegExp[]): Promise<void> {
+async function expectOneSentence(result: WorldResult, ...says: RegExp[]): Promise<void> {
   expect(result.exitCode, result.visible).toBe(1);
   expect(result.errors, result.visible).toHaveLength(1);
   const message = result.errors[0] ?? "";
@@ -35,6 +34,7 @@ async function expectOneSentence(result: StepResult, ...says: RegExp[]): Promise
   expect(result.visible).not.toMatch(/^\s+at .+:\d+:\d+/m);
   expect(result.stderr).toBe("");
   expect(result.leftovers).toEqual([]);
+  expect(result.survivors).toEqual([]);
   expect((await filesBelow(world.storeDir)).filter((file) => file.endsWith("manifest.json"))).toEqual([]);
   expect(await leaksOf(world, [result])).toEqual([]);
 }
@@ -144,7 +144,7 @@ describe("the store", () => {
     "path-style": true,
   });
 
-  async function backupInto(store: object, env: Record<string, string> = {}): Promise<StepResult> {
+  async function backupInto(store: object, env: Record<string, string> = {}): Promise<WorldResult> {
     const { offsite } = world.runbook.stores as { offsite: { encryption: object } };
     await world.writeRunbook({
       ...world.runbook,
@@ -205,7 +205,7 @@ describe("the store", () => {
 });
 
 describe("the runbook", () => {
-  async function withRunbook(text: string): Promise<StepResult> {
+  async function withRunbook(text: string): Promise<WorldResult> {
     await world.writeRunbook(text);
     try {
       return await world.run("backup");
@@ -215,7 +215,7 @@ describe("the runbook", () => {
   }
 
   /** GitHub takes a path in the workspace, relative or absolute, and shows the annotation at that line. */
-  function expectPlace(result: StepResult, line: number): void {
+  function expectPlace(result: WorldResult, line: number): void {
     const { file = "", line: at } = result.annotations[0]?.properties ?? {};
     expect(resolve(world.workspace, file)).toBe(join(world.workspace, ".github/runbook.yml"));
     expect(Number(at)).toBe(line);

@@ -2,8 +2,7 @@ import { cp, open, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { generateIdentity } from "age-encryption";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
-import type { StepResult } from "../support/runner.ts";
-import { filesBelow, leaksOf, openWorld, type World } from "../support/world.ts";
+import { filesBelow, leaksOf, openWorld, type World, type WorldResult } from "../support/world.ts";
 
 let world: World;
 let whole: string;
@@ -23,7 +22,7 @@ beforeAll(async () => {
     await server.query("INSERT INTO orders SELECT n, md5(n::text) FROM generate_series(1, 20000) n");
     await server.query("SELECT pg_switch_wal()");
   }
-  targetTime = new Date(Date.now() - 0).toISOString();
+  targetTime = new Date().toISOString();
   await server.query("INSERT INTO orders VALUES (0, 'the last one')");
   const wal = await world.run("backup", { kind: "wal" });
   expect(wal.exitCode, wal.visible).toBe(0);
@@ -68,11 +67,12 @@ async function overwrite(object: string, change: (byte: number) => number, count
 }
 
 /** What every defect must lead to, whatever it is. */
-async function expectCaught(drill: StepResult, subject: string): Promise<void> {
+async function expectCaught(drill: WorldResult, subject: string): Promise<void> {
   expect(drill.exitCode, drill.visible).toBe(1);
   expect(drill.outputs.verdict).toBe("failed");
   expect(drill.errors.join("\n")).toContain(subject);
   expect(drill.leftovers).toEqual([]);
+  expect(drill.survivors).toEqual([]);
   const record = JSON.parse(await world.read(drill.outputs["record-path"]));
   expect(record.verdict).toBe("failed");
   expect(record.reasons.join("\n")).toContain(subject);

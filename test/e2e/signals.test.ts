@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { descendants, type RunningStep, stillRunning } from "../support/runner.ts";
+import { descendants, type RunningStep, stillRunning, survivorsOf } from "../support/runner.ts";
 import { filesBelow, openWorld, type World } from "../support/world.ts";
 
 /** The runner kills what is left some seconds later; until then everything must have ended by itself. */
@@ -41,7 +41,8 @@ async function stop(step: RunningStep, signal: NodeJS.Signals): Promise<void> {
   const seconds = (performance.now() - at) / 1000;
   expect(seconds, result.visible).toBeLessThan(WITHIN_SECONDS);
   expect(result.exitCode, result.visible).toBe(1);
-  expect(await stillRunning(below, step)).toEqual([]);
+  expect(await stillRunning(below)).toEqual([]);
+  expect(await survivorsOf(step)).toEqual([]);
   expect(result.leftovers).toEqual([]);
   expect(result.errors, result.visible).toHaveLength(1);
   expect(result.errors[0]).toContain(signal);

@@ -29,12 +29,22 @@ export async function descendants(step: RunningStep): Promise<Seen[]> {
   return below;
 }
 
-/** Which of these still run, zombies aside, or whose command names the step's folder; as `pid command`. */
-export async function stillRunning(seen: readonly Seen[], step: RunningStep): Promise<string[]> {
+/** Which of these still run, zombies aside; as `pid command`. */
+export async function stillRunning(seen: readonly Seen[]): Promise<string[]> {
   const known = new Set(seen.map((one) => `${one.pid} ${one.startedAt}`));
   return (await processes())
-    .filter((one) => one.state !== "Z")
-    .filter((one) => known.has(`${one.pid} ${one.startedAt}`) || one.command.includes(step.folder))
+    .filter((one) => one.state !== "Z" && known.has(`${one.pid} ${one.startedAt}`))
+    .map((one) => `${one.pid} ${one.command}`);
+}
+
+/** What a step left running: every process that has the step's private folder in its command or environment. */
+export async function survivorsOf(step: RunningStep): Promise<string[]> {
+  const all = (await processes()).filter((one) => one.state !== "Z");
+  const environments = await Promise.all(
+    all.map((one) => readFile(`/proc/${one.pid}/environ`, "latin1").catch(() => "")),
+  );
+  return all
+    .filter((one, index) => `${one.command} ${environments[index]}`.includes(step.folder))
     .map((one) => `${one.pid} ${one.command}`);
 }
 

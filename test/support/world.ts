@@ -4,14 +4,9 @@ import { join, relative } from "node:path";
 import { generateIdentity, identityToRecipient } from "age-encryption";
 import { stringify } from "yaml";
 import { variable } from "../../scripts/demo/runbook.ts";
-import {
-  type RunningStep,
-  runStep,
-  type StepOptions,
-  type StepResult,
-  startStep,
-} from "../../scripts/lib/runner.ts";
+import { type RunningStep, type StepOptions, type StepResult, startStep } from "../../scripts/lib/runner.ts";
 import { type PostgresOptions, startPostgres, type TestPostgres } from "./postgres.ts";
+import { survivorsOf } from "./runner.ts";
 
 type Yaml = Readonly<Record<string, unknown>>;
 
@@ -27,6 +22,11 @@ export interface WorldOptions {
   readonly component?: Yaml;
   /** Default: one that recovers `db`. */
   readonly scenarios?: Yaml;
+}
+
+export interface WorldResult extends StepResult {
+  /** Processes that the step left running; should be none. */
+  readonly survivors: readonly string[];
 }
 
 /** A checkout with a runbook, the server it is about, and a runner to start actions with. */
@@ -46,7 +46,7 @@ export interface World extends AsyncDisposable {
     action: string,
     inputs?: Readonly<Record<string, string>>,
     more?: Partial<StepOptions>,
-  ): Promise<StepResult>;
+  ): Promise<WorldResult>;
   start(
     action: string,
     inputs?: Readonly<Record<string, string>>,
@@ -70,7 +70,11 @@ export async function openWorld(options: WorldOptions = {}): Promise<World> {
     version: 1,
     service: "shop",
     owner: "platform-team",
-    objectives: { production: { rto: "4h", rpo: "1h", protected: true }, drill: { rto: "10m", rpo: "1h" } },
+    objectives: {
+      production: { rto: "4h", rpo: "1h", protected: true },
+      drill: { rto: "10m", rpo: "1h" },
+      "rto-only": { rto: "10m" },
+    },
     stores: {
       offsite: {
         ...(options.store ?? { type: "file", path: storeDir }),
@@ -107,8 +111,11 @@ export async function openWorld(options: WorldOptions = {}): Promise<World> {
       const text = typeof changed === "string" ? changed : stringify(changed);
       await writeFile(join(workspace, ".github/runbook.yml"), text);
     },
-    run: (action, inputs = {}, more = {}) =>
-      runStep(action, { workspace, with: inputs, ...more, env: { ...env, ...more.env } }),
+    async run(action, inputs = {}, more = {}) {
+      const step = await world.start(action, inputs, more);
+      const result = await step.done;
+      return { ...result, survivors: await survivorsOf(step) };
+    },
     start: (action, inputs = {}, more = {}) =>
       startStep(action, { workspace, with: inputs, ...more, env: { ...env, ...more.env } }),
     read(path = "") {

@@ -339,6 +339,31 @@ describe.each([15, 18])("a full backup of PostgreSQL %i", (major) => {
   });
 });
 
+test.each([16, 17])(
+  "a full backup of PostgreSQL %i holds every file and the facts of the cluster too",
+  async (major) => {
+    await using server = await startPostgres({
+      major,
+      initdbArgs: ["--locale-provider=icu", "--icu-locale=de"],
+    });
+    await using here = await taking({ url: server.url });
+    const { manifest } = await backupPostgres(here.setting, "full", here.context);
+    if (manifest === undefined) throw new Error("no backup");
+    const details = detailsOf(manifest);
+    expect(details).toMatchObject({ major, bootstrapSuperuser: "postgres", database: "postgres" });
+    const database = details.databases.find((each) => each.name === "postgres");
+    expect(database).toMatchObject({
+      localeProvider: "icu",
+      locale: "de",
+      collationVersion: expect.stringMatching(/\d/),
+    });
+    const { files } = await readArchives(here.store, manifest);
+    for (const file of await readServerManifest(here.store, manifest)) {
+      expect(files.get(file.Path)?.sha256).toBe(file.Checksum);
+    }
+  },
+);
+
 /** Who still works for us on the server. */
 async function sessions(server: TestPostgres): Promise<unknown[]> {
   return await server.query("SELECT pid, query FROM pg_stat_activity WHERE application_name = 'drillbook'");

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { CheckResult } from "../../../src/record.ts";
 import type { Recovered } from "../../../src/component.ts";
+import type { CheckResult } from "../../../src/record.ts";
 import { openSource, type Source, withConfig } from "./recovering.ts";
 
 /** All checks that a test wants, run on one recovered server. */
@@ -82,8 +82,12 @@ describe.each([15, 18])("the checks of a recovered PostgreSQL %i", (major) => {
   });
 
   test("fail without a row and with NULL", () => {
-    expect(outcomes("SELECT id FROM orders WHERE id = 0")).toMatchObject([{ status: "failed", actual: "no row" }]);
-    expect(outcomes("SELECT max(id) FROM orders WHERE id = 0")).toMatchObject([{ status: "failed", actual: "NULL" }]);
+    expect(outcomes("SELECT id FROM orders WHERE id = 0")).toMatchObject([
+      { status: "failed", actual: "no row" },
+    ]);
+    expect(outcomes("SELECT max(id) FROM orders WHERE id = 0")).toMatchObject([
+      { status: "failed", actual: "NULL" },
+    ]);
     expect(outcomes("SELECT max(made) FROM orders WHERE id = 0")).toMatchObject([{ status: "failed" }]);
   });
 
@@ -99,7 +103,9 @@ describe.each([15, 18])("the checks of a recovered PostgreSQL %i", (major) => {
     expect(outcomes("DELETE FROM orders RETURNING id")).toMatchObject([
       { status: "unverified", actual: expect.stringContaining("read-only transaction") },
     ]);
-    expect(outcomes("SELECT count(*) FROM orders; DROP TABLE orders")).toMatchObject([{ status: "unverified" }]);
+    expect(outcomes("SELECT count(*) FROM orders; DROP TABLE orders")).toMatchObject([
+      { status: "unverified" },
+    ]);
     expect(outcomes("rows: orders")).toEqual([{ status: "passed", expected: "1000", actual: "1000" }]);
   });
 

@@ -54,7 +54,9 @@ test.each([15, 18])("PostgreSQL %i: random targets under concurrent writers are 
         const { lastCommitBefore, firstCommitAfter } = recovered.reached;
         const after = truth.map((row) => row.micros).filter((micros) => micros > target);
         expect(time(lastCommitBefore).micros).toBeLessThanOrEqual(target);
-        expect(time(lastCommitBefore).micros).toBeGreaterThanOrEqual(newestOf(expected.map((row) => row.micros)));
+        expect(time(lastCommitBefore).micros).toBeGreaterThanOrEqual(
+          newestOf(expected.map((row) => row.micros)),
+        );
         if (firstCommitAfter !== null) {
           expect(time(firstCommitAfter).micros).toBeGreaterThan(target);
           expect(after.length === 0 || records.includes(time(firstCommitAfter).micros)).toBe(true);

@@ -1,8 +1,8 @@
 import { chownSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { DefectError } from "../../../src/errors.ts";
 import { historyKey } from "../../../src/catalog/layout.ts";
+import { DefectError } from "../../../src/errors.ts";
 import { ask, openSource, type Source } from "./recovering.ts";
 
 /** Ends recovery of a standby of nobody: the server goes on with a new timeline, as after a failover. */

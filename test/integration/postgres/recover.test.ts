@@ -1,7 +1,7 @@
 import { execFileSync } from "node:child_process";
-import { chownSync, existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, chownSync, existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { BackupManifest } from "../../../src/catalog/manifest.ts";
@@ -9,7 +9,7 @@ import { UserError } from "../../../src/errors.ts";
 import { restoreDataFolder } from "../../../src/postgres/fetch-data.ts";
 import { findRunUser } from "../../../src/postgres/run-user.ts";
 import { createScratch } from "../../../src/postgres/scratch.ts";
-import { parseTime } from "../../../src/targets.ts";
+import { formatMicros, parseTime } from "../../../src/targets.ts";
 import { ask, openSource, roomContext, type Source, spiedStore } from "./recovering.ts";
 import { detailsOf } from "./taking.ts";
 
@@ -77,6 +77,16 @@ describe.each([15, 18])("a recovery of PostgreSQL %i", (major) => {
     }
     // The source's own folders are untouched.
     expect(await source.server.query("SELECT count(*)::int AS n FROM in_space_1")).toEqual([{ n: 501 }]);
+  });
+
+  test("to the first and the last microsecond of the recoverable window", async () => {
+    const { stopTime, restorePoint } = detailsOf(second);
+    const earliest = (parseTime(stopTime) ?? 0n) + 1n;
+    for (const micros of [earliest, parseTime(restorePoint?.time ?? "") ?? 0n]) {
+      const recovered = await source.recover(formatMicros(micros), { backupId: second?.id ?? "" });
+      await recovered.dispose();
+      expect(parseTime(recovered.reached.time ?? "")).toBe(micros);
+    }
   });
 
   test("to a while ago counts back from the given moment", async () => {
@@ -172,6 +182,10 @@ describe.each([15, 18])("a recovery of PostgreSQL %i", (major) => {
     const [, socket, port, pid, folder] =
       /psql -h (\S+) -p (\d+) .*kill -INT (\d+)", then remove (\S+)\./.exec(line) ?? [];
     try {
+      // What it logs from now on goes nowhere, and must not end it.
+      const wrong = { url: (recovered.access.url ?? "").replace(recovered.access.password ?? "-", "wrong") };
+      await expect(ask({ ...recovered, access: wrong }, "SELECT 1")).rejects.toThrow(/password/);
+      await ask(recovered, "SELECT pg_reload_conf()");
       expect(await ask(recovered, "SELECT count(*) FROM orders")).toBe("0");
       expect(port).toBe(recovered.access.port);
       expect(existsSync(join(socket ?? "", `.s.PGSQL.${port}`))).toBe(true);
@@ -180,6 +194,19 @@ describe.each([15, 18])("a recovery of PostgreSQL %i", (major) => {
       while (existsSync(join(folder ?? "-", "data/postmaster.pid"))) await sleep(50);
       rmSync(folder ?? "-", { recursive: true });
     }
+    expect(context.remains()).toEqual([]);
+  });
+
+  test("finds a folder that the server's user can enter", async () => {
+    await using context = await roomContext();
+    // As in a home folder of root: beside the work folder nobody else gets through.
+    chmodSync(dirname(context.workDir), 0o700);
+    const recovered = await source.recover("latest", { context });
+    expect(await ask(recovered, "SELECT count(*) FROM orders")).toBe("0");
+    const folder = String(await ask(recovered, "SHOW data_directory"));
+    await recovered.dispose();
+    if (process.getuid?.() === 0) expect(folder.startsWith(context.workDir.slice(0, -5))).toBe(false);
+    expect(existsSync(folder)).toBe(false);
     expect(context.remains()).toEqual([]);
   });
 

@@ -89,7 +89,7 @@ describe("the report of a passed drill", () => {
   it("shows where the time went, the time that no phase names too", () => {
     const rows = tableWith(markdown, "Phase").slice(2);
     expect(rows.map((row) => [row[1], row[2]])).toEqual([
-      ["plan", "0.4 s"],
+      ["plan", "400 ms"],
       ["fetch", "9.4 s"],
       ["replay", "26.1 s"],
       ["*other*", "2.2 s"],

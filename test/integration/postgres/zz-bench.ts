@@ -1,0 +1,13 @@
+import { openSource, spiedStore, ask } from "./recovering.ts";
+const mb = Number(process.argv[2] ?? 1000);
+const source = await openSource({ postgres: { major: 18, settings: { max_wal_size: "4GB" } } });
+await source.server.query("CREATE TABLE big (id int, note text)");
+for (let i = 0; i < mb / 100; i += 1) await source.server.query("INSERT INTO big SELECT g, md5(g::text)||md5((g+1)::text)||md5((g*7)::text) FROM generate_series(1,700000) g");
+let t = performance.now();
+await source.backup();
+console.log("backup", (performance.now() - t) / 1000);
+for (let i = 0; i < 4; i += 1) await source.server.query("INSERT INTO big SELECT g, md5(g::text)||md5((g+1)::text)||md5((g*7)::text) FROM generate_series(1,700000) g");
+await source.backup("wal");
+const { cpSync } = await import("node:fs");
+cpSync(source.taking.context.workDir + "/store", "/tmp/rbench/store", { recursive: true });
+await source[Symbol.asyncDispose]();
