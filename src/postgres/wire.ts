@@ -51,7 +51,7 @@ export interface CopySession {
 }
 
 /** Reading from the socket stops above the first mark and goes on below the second. */
-const HIGH_WATER_BYTES = 4000 * 2 ** 20;
+const HIGH_WATER_BYTES = 4 * 2 ** 20;
 const LOW_WATER_BYTES = 2 ** 20;
 
 /** Starts a command that copies. `translate` makes a sentence of an error. */
