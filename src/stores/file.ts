@@ -10,7 +10,7 @@ import { infoOf, listFiles, orUndefined } from "./file-list.ts";
 import { writeWhole } from "./file-write.ts";
 import { interruptible } from "./interruptible.ts";
 import { checkKey, checkPrefix, prefixOf } from "./keys.ts";
-import { abortedBy, anySignal, throwIfAborted, whileListening } from "./signals.ts";
+import { abortedBy, throwIfAborted, whileListening } from "./signals.ts";
 import { type GetOptions, type ObjectInfo, ObjectMissing, type PutOptions, type Store } from "./store.ts";
 
 const READ_BYTES = 2 ** 20;
@@ -42,7 +42,7 @@ export function openFileStore(config: FileStoreConfig, name: string, context: Co
     options: PutOptions = {},
   ): Promise<number> {
     const target = pathOf(key);
-    const signal = anySignal(context.signal, options.signal);
+    const signal = options.signal ?? context.signal;
     const source = interruptible(body);
     let bytes = 0;
     // What the source throws is its own error, not one of this disk.
@@ -82,7 +82,7 @@ export function openFileStore(config: FileStoreConfig, name: string, context: Co
 
   async function get(key: string, options: GetOptions = {}): Promise<AsyncIterable<Uint8Array>> {
     const path = pathOf(key);
-    const signal = anySignal(context.signal, options.signal);
+    const signal = options.signal ?? context.signal;
     throwIfAborted(signal);
     return saying(`Reading ${path}`, async () => {
       const file = await orUndefined(open(path, "r"));
@@ -146,20 +146,20 @@ export function openFileStore(config: FileStoreConfig, name: string, context: Co
     put,
     async create(key, body, signal) {
       const target = pathOf(key);
-      throwIfAborted(anySignal(context.signal, signal));
+      throwIfAborted(signal ?? context.signal);
       return saying(`Writing ${target}`, () => writeWhole(target, (file) => writeAll(file, body), true));
     },
     get,
     async *list(prefix, signal): AsyncGenerator<ObjectInfo> {
       try {
-        yield* listFiles(root, checkPrefix(prefix), anySignal(context.signal, signal));
+        yield* listFiles(root, checkPrefix(prefix), signal ?? context.signal);
       } catch (error) {
         throw explainFileError(error, `Listing ${root}`);
       }
     },
     async stat(key, signal) {
       const path = pathOf(key);
-      throwIfAborted(anySignal(context.signal, signal));
+      throwIfAborted(signal ?? context.signal);
       return saying(`Looking up ${path}`, async () => {
         const stats = await orUndefined(stat(path));
         return stats === undefined ? undefined : infoOf(key, stats);
@@ -167,7 +167,7 @@ export function openFileStore(config: FileStoreConfig, name: string, context: Co
     },
     async delete(keys, signal) {
       for (const key of keys) {
-        throwIfAborted(anySignal(context.signal, signal));
+        throwIfAborted(signal ?? context.signal);
         await remove(key);
       }
     },

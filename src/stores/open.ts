@@ -5,8 +5,8 @@ import type { Store } from "./store.ts";
 
 /**
  * Opens a store of the runbook. `config` has its `${NAME}` filled; `name` is what the runbook calls the store.
- * Every call ends when `context.signal` or its own signal is aborted, with an AbortedError; to clean up after that,
- * open the store again with a context that has a fresh signal. The caller closes the store.
+ * A call ends with an AbortedError when its own signal is aborted, or `context.signal` where it has none: so a run that
+ * was stopped can still clean up, with a signal of its own. The caller closes the store.
  * Throws a UserError for a config that can not work (no credentials, a path or URL that is none).
  */
 export async function openStore(config: StoreConfig, name: string, context: Context): Promise<Store> {

@@ -1,4 +1,5 @@
 import { readExactly } from "./read-exactly.ts";
+import { anySignal } from "./signals.ts";
 import type { Store } from "./store.ts";
 
 export interface ParallelOptions {
@@ -25,7 +26,7 @@ export async function* getParallel(
 ): AsyncGenerator<Buffer> {
   const { bytes, rangeBytes = RANGE_BYTES, parallel = PARALLEL } = options;
   const stop = new AbortController();
-  const signal = options.signal === undefined ? stop.signal : AbortSignal.any([options.signal, stop.signal]);
+  const signal = anySignal(options.signal, stop.signal);
 
   async function fetchRange(offset: number): Promise<Buffer> {
     const length = Math.min(rangeBytes, bytes - offset);

@@ -27,7 +27,7 @@ export async function openS3Store(
   const endpoint = endpointOf(config, name, context.env);
   const link = await openLink(config, name, context, tuning);
   const remove = batchDelete(link, !isAws(endpoint));
-  const until = (signal?: AbortSignal): AbortSignal => anySignal(context.signal, signal);
+  const until = (signal?: AbortSignal): AbortSignal => signal ?? context.signal;
   const lookUp = lookUpIn(link);
 
   async function get(key: string, options: GetOptions = {}): Promise<AsyncIterable<Uint8Array>> {

@@ -6,6 +6,8 @@ import { digest, noise, once } from "./bytes.ts";
 
 export interface OpenedStore {
   readonly store: Store;
+  /** Aborts the context that the store was opened with. */
+  abort(): void;
   /** The same place, opened a second time as another process would. */
   again(): Promise<Store>;
   close(): Promise<void>;
@@ -205,6 +207,19 @@ export function storeContract(kind: string, open: () => Promise<OpenedStore>): v
       await expect(store.delete(["a"], signal)).rejects.toThrow(AbortedError);
       await expect(store.list("", signal)[Symbol.asyncIterator]().next()).rejects.toThrow(AbortedError);
       expect(await keys()).toEqual(["a"]);
+    });
+
+    test("ends with its context, but a call with a signal of its own can still clean up", async () => {
+      await store.put("a", once("a"));
+      opened.abort();
+      await expect(store.stat("a")).rejects.toThrow(AbortedError);
+      await expect(store.delete(["a"])).rejects.toThrow(AbortedError);
+      const patient = AbortSignal.timeout(30_000);
+      const left: string[] = [];
+      for await (const object of store.list("", patient)) left.push(object.key);
+      expect(left).toEqual(["a"]);
+      await store.delete(left, patient);
+      expect(await store.stat("a", patient)).toBeUndefined();
     });
 
     test("ends a get when its signal fires in the middle", async () => {

@@ -21,6 +21,7 @@ storeContract("file", async (): Promise<OpenedStore> => {
   const config = { type: "file", path: join(folder, "made", "later"), prefix: "shop/backups" } as const;
   return {
     store: await openStore(config, "local", context),
+    abort: context.abort,
     again: () => openStore(config, "local", context),
     async close() {
       const left = await readdir(folder, { recursive: true });
@@ -39,6 +40,7 @@ storeContract("s3", async (): Promise<OpenedStore> => {
   const store = await openStore(config, "offsite", context);
   return {
     store,
+    abort: context.abort,
     again: () => openStore(config, "offsite", context),
     async close() {
       await context[Symbol.asyncDispose]();
