@@ -5,7 +5,7 @@ import { z } from "zod";
  * `drills/` in the store. Times are RFC 3339 in UTC; durations are seconds; a field that was not measured is null.
  */
 
-export const verdict = z.enum(["passed", "failed", "unverified"]);
+const verdict = z.enum(["passed", "failed", "unverified"]);
 export type Verdict = z.infer<typeof verdict>;
 
 /** A part of a step that is timed on its own, such as `fetch`, `replay` or `checks`. */

@@ -5,7 +5,6 @@ import { readTar } from "../archive/tar.ts";
 import { unpack } from "../archive/unpack.ts";
 import { objectKey } from "../catalog/layout.ts";
 import type { BackupManifest, BackupObject } from "../catalog/manifest.ts";
-import type { ComponentSetting } from "../component.ts";
 import type { Context } from "../context.ts";
 import { AbortedError, DefectError } from "../errors.ts";
 import { startProgress } from "../progress.ts";
@@ -15,12 +14,10 @@ import { parseDataManifest } from "./data-manifest.ts";
 import type { PostgresDetails } from "./details.ts";
 import { CONTROL_FILE, PENDING_CONTROL_FILE, startLanding } from "./land-files.ts";
 import type { Scratch } from "./scratch.ts";
+import type { StoreSetting } from "./store-setting.ts";
 
 const MANIFEST_OBJECT = "backup_manifest";
 const BASE_ARCHIVE = "base.tar";
-
-/** What of a component's setting the store's side needs. */
-export type StoreSetting = Pick<ComponentSetting<unknown>, "name" | "store" | "encryption">;
 
 /** What was restored. */
 export interface RestoredData {

@@ -7,7 +7,7 @@ import { readSidecar, type WalSegment } from "../catalog/wal.ts";
 import { DefectError, ToolError } from "../errors.ts";
 import { ObjectMissing, readAll } from "../stores/store.ts";
 import type { PostgresDetails } from "./details.ts";
-import type { StoreSetting } from "./fetch-data.ts";
+import type { StoreSetting } from "./store-setting.ts";
 import { createdTablespaces } from "./wal-tablespaces.ts";
 import type { WalFile } from "./wal-window.ts";
 
@@ -16,7 +16,7 @@ export function segmentFile(setting: StoreSetting, segment: WalSegment, details:
   const { store, name: component, encryption } = setting;
   const subject = store.describe(segment.key);
 
-  async function fetch(signal: AbortSignal): Promise<Uint8Array> {
+  async function fetch(signal: AbortSignal, buffer: Buffer): Promise<Uint8Array> {
     const sidecar = await readSidecar(store, component, segment.name, signal);
     if (sidecar.systemIdentifier !== details.systemIdentifier) {
       throw new DefectError(
@@ -33,7 +33,7 @@ export function segmentFile(setting: StoreSetting, segment: WalSegment, details:
       storedBytes: segment.storedBytes,
       signal,
     });
-    const bytes = await readSegment(raw, details.walSegmentBytes, subject);
+    const bytes = await readSegment(raw, buffer, subject);
     if (createHash("sha256").update(bytes).digest("hex") !== sidecar.sha256) {
       throw new DefectError(
         subject,
@@ -44,7 +44,7 @@ export function segmentFile(setting: StoreSetting, segment: WalSegment, details:
     return bytes;
   }
 
-  return { name: segment.name, fetch: (signal) => fetch(signal).catch(missingIsDefect) };
+  return { name: segment.name, fetch: (signal, buffer) => fetch(signal, buffer).catch(missingIsDefect) };
 
   function missingIsDefect(error: unknown): never {
     if (!(error instanceof ObjectMissing)) throw error;
@@ -54,18 +54,17 @@ export function segmentFile(setting: StoreSetting, segment: WalSegment, details:
   }
 }
 
-/** Reads into one buffer of the right size: several segments are under way at once, and memory is bounded. */
-async function readSegment(raw: AsyncIterable<Uint8Array>, size: number, subject: string): Promise<Buffer> {
-  const bytes = Buffer.allocUnsafeSlow(size);
+/** Fills the buffer, which has the size of a segment. */
+async function readSegment(raw: AsyncIterable<Uint8Array>, buffer: Buffer, subject: string): Promise<Buffer> {
   let filled = 0;
   for await (const chunk of raw) {
-    if (filled + chunk.length <= size) bytes.set(chunk, filled);
+    if (filled + chunk.length <= buffer.length) buffer.set(chunk, filled);
     filled += chunk.length;
   }
-  if (filled === size) return bytes;
+  if (filled === buffer.length) return buffer;
   throw new DefectError(
     subject,
-    `${subject} holds ${filled} bytes of WAL, but a segment has ${size}: it is damaged.`,
+    `${subject} holds ${filled} bytes of WAL, but a segment has ${buffer.length}: it is damaged.`,
   );
 }
 

@@ -1,6 +1,6 @@
 import { listBackups, readBackup } from "../catalog/backups.ts";
 import { readHeartbeat } from "../catalog/heartbeat.ts";
-import { historyKey, manifestKey, objectKey, segmentKey, sidecarKey } from "../catalog/layout.ts";
+import { manifestKey, objectKey, sidecarKey } from "../catalog/layout.ts";
 import { lsn, parseSegmentName, segmentBefore } from "../catalog/lsn.ts";
 import type { BackupManifest } from "../catalog/manifest.ts";
 import {
@@ -13,14 +13,13 @@ import {
   type WalInventory,
   type WalSegment,
 } from "../catalog/wal.ts";
-import type { ComponentSetting, RecoveryRequest } from "../component.ts";
+import type { RecoveryRequest } from "../component.ts";
 import { DefectError, UserError } from "../errors.ts";
-import { formatMicros, parseTime, type Target } from "../targets.ts";
-import { formatDuration } from "../values.ts";
+import { parseTime, type Target } from "../targets.ts";
 import { type PostgresDetails, readDetails } from "./details.ts";
+import { missingHistory, missingWal, noIdentity, noNamedPoint, tooEarly, tooLate } from "./plan-refusals.ts";
 import type { Goal } from "./server-settings.ts";
-
-export type PlanSetting = Pick<ComponentSetting<unknown>, "name" | "store" | "encryption">;
+import type { StoreSetting } from "./store-setting.ts";
 
 /** What a recovery will do, decided before anything is fetched. */
 export interface RecoveryPlan {
@@ -60,7 +59,7 @@ interface Reach {
  * recoverable window for a target outside it, and a {@link DefectError} that names the first object that is missing.
  */
 export async function planRecovery(
-  setting: PlanSetting,
+  setting: StoreSetting,
   request: RecoveryRequest,
   signal: AbortSignal,
 ): Promise<RecoveryPlan> {
@@ -74,7 +73,13 @@ export async function planRecovery(
   }
   const reach = await measureReach(setting, first.manifest, first.details, signal);
   if (micros !== undefined && chosen === undefined) {
-    throw tooEarly(setting.name, micros, first.stopMicros, reach, request.backupId !== undefined);
+    throw tooEarly(
+      setting.name,
+      micros,
+      first.stopMicros,
+      reach.newest?.micros,
+      request.backupId !== undefined,
+    );
   }
   const plan = await choose(setting, request.target, micros, reach, first.stopMicros, signal);
   await requireObjects(setting, reach.manifest, signal);
@@ -96,7 +101,7 @@ interface Candidate {
 
 /** Physical backups of PostgreSQL, oldest first. */
 async function findBackups(
-  setting: PlanSetting,
+  setting: StoreSetting,
   backupId: string | undefined,
   signal: AbortSignal,
 ): Promise<Candidate[]> {
@@ -121,7 +126,7 @@ function readMicros(text: string, subject: string): bigint {
 }
 
 async function measureReach(
-  setting: PlanSetting,
+  setting: StoreSetting,
   manifest: BackupManifest,
   details: PostgresDetails,
   signal: AbortSignal,
@@ -159,7 +164,7 @@ function chooseTimeline(inventory: WalInventory, start: bigint, timeline: number
 }
 
 /** The segment up to which the last successful run archived, so that a loss at the very end is seen too. */
-async function lastArchived(setting: PlanSetting, signal: AbortSignal): Promise<string | undefined> {
+async function lastArchived(setting: StoreSetting, signal: AbortSignal): Promise<string | undefined> {
   const beat = await readHeartbeat(setting.store, setting.name, signal);
   return beat?.lastSegment ?? undefined;
 }
@@ -186,7 +191,7 @@ function orphanTimeline({ segments, histories }: WalInventory, followed: number)
 }
 
 async function choose(
-  setting: PlanSetting,
+  setting: StoreSetting,
   target: Target,
   micros: bigint | undefined,
   reach: Reach,
@@ -195,7 +200,8 @@ async function choose(
 ): Promise<RecoveryPlan> {
   const { manifest, details, chain, newest } = reach;
   const consistent = segmentBefore(lsn(details.stopLsn), details.walSegmentBytes);
-  if ((chain.at(-1)?.number ?? -1) < consistent) throw await missingWal(setting, reach, signal);
+  if ((chain.at(-1)?.number ?? -1) < consistent)
+    throw await missingWal(setting, reach.missing, manifest.id, signal);
 
   if (target.kind === "immediate") {
     return planFor(reach, { kind: "immediate" }, consistent, undefined);
@@ -203,14 +209,14 @@ async function choose(
   if (micros === undefined) {
     // Ending at an older point, because WAL behind it is gone, would be a loss that nobody sees.
     if (reach.orphan !== undefined) throw missingHistory(setting, reach.orphan);
-    if (reach.gap) throw await missingWal(setting, reach, signal);
+    if (reach.gap) throw await missingWal(setting, reach.missing, manifest.id, signal);
     if (newest === undefined) throw noNamedPoint(setting.name, manifest.id);
     const goal: Goal = { kind: "restore-point", name: newest.point.name, micros: newest.micros };
     return planFor(reach, goal, segmentOf(newest, details), undefined);
   }
   if (newest === undefined || micros > newest.micros) {
     if (reach.orphan !== undefined) throw missingHistory(setting, reach.orphan);
-    if (reach.gap) throw await missingWal(setting, reach, signal);
+    if (reach.gap) throw await missingWal(setting, reach.missing, manifest.id, signal);
     if (newest === undefined) throw noNamedPoint(setting.name, manifest.id);
     throw tooLate(setting.name, micros, stopMicros, newest.micros);
   }
@@ -230,67 +236,16 @@ function planFor(reach: Reach, goal: Goal, lastNumber: number, warning: string |
   return { manifest, details, goal, timeline, segments, histories: timeline > 1 ? [timeline] : [], warning };
 }
 
-/** Names the object itself: the segment, or only its sidecar. */
-async function missingWal(setting: PlanSetting, reach: Reach, signal: AbortSignal): Promise<DefectError> {
-  const { store, name } = setting;
-  const sealed = reach.chain.at(-1)?.sealed ?? setting.encryption.recipients.length > 0;
-  const packed = segmentKey(name, reach.missing, sealed);
-  const key = (await store.stat(packed, signal)) === undefined ? packed : sidecarKey(name, reach.missing);
-  const subject = store.describe(key);
-  return new DefectError(
-    subject,
-    `${subject} is missing, so the WAL after the backup ${reach.manifest.id} has a gap and what lies behind it cannot be recovered: take a new backup, and find out what removed the object.`,
-  );
-}
-
-function missingHistory({ store, name }: PlanSetting, timeline: number): DefectError {
-  const subject = store.describe(historyKey(name, timeline));
-  return new DefectError(
-    subject,
-    `${subject} is missing, although there is WAL of timeline ${timeline}: nothing on that timeline can be recovered.`,
-  );
-}
-
-function noNamedPoint(component: string, backupId: string): UserError {
-  return new UserError(
-    `The WAL after the backup ${backupId} of ${component} ends in no named restore point, so no point of it can be proven to be reached: GRANT EXECUTE ON FUNCTION pg_create_restore_point(text) and pg_switch_wal() to the backup's role and run the backup action with kind: wal, or recover with target immediate.`,
-  );
-}
-
-function tooLate(component: string, micros: bigint, from: bigint, to: bigint): UserError {
-  return new UserError(
-    `The target ${formatMicros(micros)} is ${distance(micros - to)} later than the newest archived point of ${component}: choose a time after ${formatMicros(from)} and up to ${formatMicros(to)}, or archive newer WAL first.`,
-  );
-}
-
-function tooEarly(
-  component: string,
-  micros: bigint,
-  from: bigint,
-  { newest }: Reach,
-  named: boolean,
-): UserError {
-  const to = newest === undefined ? "" : ` and up to ${formatMicros(newest.micros)}`;
-  const which = named ? "that backup" : "the oldest backup";
-  return new UserError(
-    `The target ${formatMicros(micros)} is ${distance(from - micros)} too early for ${component}: ${which} ended at ${formatMicros(from)}, so choose a time after that${to}.`,
-  );
-}
-
-function distance(micros: bigint): string {
-  const seconds = Number(micros) / 1e6;
-  return seconds < 0.1 ? `${micros} µs` : formatDuration(seconds);
-}
-
-/** Every object of the backup is there in its full size, or nothing is fetched at all. */
+/** Every object of the backup is there in its full size and can be opened, or nothing is fetched at all. */
 async function requireObjects(
-  setting: PlanSetting,
+  setting: StoreSetting,
   manifest: BackupManifest,
   signal: AbortSignal,
 ): Promise<void> {
-  const { store, name } = setting;
+  const { store, name, encryption } = setting;
   for (const object of manifest.objects) {
     const key = objectKey(name, manifest.id, object.name);
+    if (object.sealed && encryption.identity() === undefined) throw noIdentity(store.describe(key));
     const found = await store.stat(key, signal);
     if (found?.bytes === object.storedBytes) continue;
     const subject = store.describe(key);

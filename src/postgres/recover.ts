@@ -18,7 +18,7 @@ import { historyFile, segmentFile } from "./fetch-wal.ts";
 import { planRecovery, type RecoveryPlan } from "./plan.ts";
 import { proveStop } from "./recovery-proof.ts";
 import { type Replayed, replay } from "./replay.ts";
-import { findRunUser } from "./run-user.ts";
+import { findRunUser, type RunUser } from "./run-user.ts";
 import { createScratch, type Scratch } from "./scratch.ts";
 import { checkExtraSettings } from "./server-settings.ts";
 import { openAnySession, openSession, type ScratchAddress, type Session } from "./session.ts";
@@ -35,23 +35,25 @@ export async function recoverPostgres(
   context: Context,
 ): Promise<Recovered> {
   const phases: Phase[] = [];
-  const planned = performance.now();
-  const extra = extraSettings(setting.config);
-  const plan = await planRecovery(setting, request, context.signal);
-  if (plan.warning !== undefined) context.log.warning(plan.warning);
-  const binary = await chooseBinary(setting, plan, context);
-  const scratch = await createScratch(await findRunUser(), context);
-  const secondsSincePlan = () => (performance.now() - planned) / 1000;
+  const startedAt = performance.now();
+  let scratch: Scratch | undefined;
   try {
+    const extra = extraSettings(setting.config);
+    const plan = await planRecovery(setting, request, context.signal);
+    if (plan.warning !== undefined) context.log.warning(plan.warning);
+    const user = await findRunUser();
+    const binary = await chooseBinary(setting, plan, user, context);
+    scratch = await createScratch(user, context);
     const { details, segments } = plan;
     const needed = neededBytes(details.dataBytes, segments, details.walSegmentBytes, WINDOW_SEGMENTS);
     await requireFreeDisk(scratch.root, needed);
     context.log.info(describePlan(setting.name, plan));
-    phases.push({ name: "plan", seconds: secondsSincePlan() });
+    phases.push({ name: "plan", seconds: (performance.now() - startedAt) / 1000 });
     return await recoverInto(scratch, { setting, plan, binary, extra, phases, context });
   } catch (error) {
-    await scratch.remove();
-    throw context.signal.aborted ? new AbortedError() : diskSentence(error, scratch.root);
+    await scratch?.remove();
+    if (context.signal.aborted) throw new AbortedError();
+    throw diskSentence(error, scratch?.root ?? context.workDir);
   }
 }
 
@@ -221,11 +223,12 @@ async function reachedLsn(
 async function chooseBinary(
   setting: ComponentSetting<PostgresConfig>,
   plan: RecoveryPlan,
+  user: RunUser | undefined,
   context: Context,
 ): Promise<ServerBinary> {
   const written = setting.config.server["bin-dir"];
   const binDir = written === undefined ? undefined : setting.fill(["server", "bin-dir"], written);
-  return findServerBinary(plan.details.major, binDir, await findRunUser(), context);
+  return findServerBinary(plan.details.major, binDir, user, context);
 }
 
 function extraSettings(config: PostgresConfig): Record<string, string> {

@@ -3,13 +3,13 @@ import { manifestKey } from "../catalog/layout.ts";
 import type { Context } from "../context.ts";
 import { AbortedError, DefectError, ToolError } from "../errors.ts";
 import type { ServerBinary } from "./binaries.ts";
-import type { StoreSetting } from "./fetch-data.ts";
 import type { RecoveryPlan } from "./plan.ts";
 import { explainFailure } from "./recovery-failure.ts";
 import type { Scratch } from "./scratch.ts";
 import { configurationFiles, freePort, type ServerProcess, startServer } from "./server.ts";
 import { followRecoveryLog, type RecoveryLog } from "./server-log.ts";
 import { hbaFile, serverConfiguration } from "./server-settings.ts";
+import type { StoreSetting } from "./store-setting.ts";
 import type { WalWindow } from "./wal-window.ts";
 
 /** A server that has left recovery; whether it left it at the target is still to be proven. */
@@ -33,6 +33,8 @@ export interface ReplayOptions {
   /** The one role that may log in over TCP. */
   readonly role: string;
   readonly context: Context;
+  /** A port that is probably free; default: one that was free a moment ago. */
+  readonly choosePort?: () => Promise<number>;
 }
 
 const POLL_MS = 20;
@@ -50,7 +52,7 @@ export async function replay(options: ReplayOptions): Promise<Replayed> {
   await scratch.writeFile(files.ident, "");
   await scratch.writeFile(`${scratch.data}/recovery.signal`, "");
   for (let attempt = 1; ; attempt += 1) {
-    const port = await freePort();
+    const port = await (options.choosePort ?? freePort)();
     const configuration = serverConfiguration({
       goal: plan.goal,
       timeline: plan.timeline,
@@ -59,6 +61,7 @@ export async function replay(options: ReplayOptions): Promise<Replayed> {
       identFile: files.ident,
       socketFolder: scratch.socket,
       port,
+      segmentBytes: plan.details.walSegmentBytes,
       source: plan.details.settings,
       extra: options.extra,
     });

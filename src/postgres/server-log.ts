@@ -9,7 +9,7 @@ export interface LogMessage {
 }
 
 /** Where and why replay stopped, as the server says it. */
-export type RecoveryStop =
+type RecoveryStop =
   | {
       readonly kind: "transaction";
       readonly outcome: "commit" | "abort";

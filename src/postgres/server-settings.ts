@@ -17,6 +17,8 @@ export interface ServerSettings {
   readonly identFile: string;
   readonly socketFolder: string;
   readonly port: number;
+  /** Bytes of a WAL segment. */
+  readonly segmentBytes: number;
   /** The source's settings, by name. */
   readonly source: Readonly<Record<string, string>>;
   /** The runbook's `server.settings`. */
@@ -124,7 +126,9 @@ export function serverConfiguration(settings: ServerSettings): string {
     huge_pages: "off",
     // Not /dev/shm, which containers keep at 64 MiB.
     dynamic_shared_memory_type: "mmap",
-    max_wal_size: `${MAX_WAL_BYTES / 2 ** 20}MB`,
+    // Each must hold at least two segments, whatever initdb was told about their size.
+    max_wal_size: megabytes(Math.max(MAX_WAL_BYTES, 2 * settings.segmentBytes)),
+    min_wal_size: megabytes(2 * settings.segmentBytes),
     wal_recycle: "off",
     // A crash of the scratch server ends the drill anyway: nothing has to survive it.
     fsync: "off",
@@ -147,6 +151,10 @@ export function serverConfiguration(settings: ServerSettings): string {
   };
   const lines = Object.entries(values).map(([name, value]) => `${name} = ${quoteSetting(value)}`);
   return `${lines.join("\n")}\n`;
+}
+
+function megabytes(bytes: number): string {
+  return `${bytes / 2 ** 20}MB`;
 }
 
 function goalSettings(goal: Goal): Record<string, string> {

@@ -9,8 +9,8 @@ import type { Scratch } from "./scratch.ts";
 /** One file that recovery may ask for: a segment, or a timeline's history. */
 export interface WalFile {
   readonly name: string;
-  /** Its checked raw bytes; what it throws is why recovery cannot go on. */
-  fetch(signal: AbortSignal): Promise<Uint8Array>;
+  /** Its checked raw bytes, in `buffer` if they fit there; what it throws is why recovery cannot go on. */
+  fetch(signal: AbortSignal, buffer: Buffer): Promise<Uint8Array>;
 }
 
 export interface WalWindowOptions {
@@ -69,6 +69,8 @@ export async function startWalWindow(options: WalWindowOptions): Promise<WalWind
   const signal = AbortSignal.any([context.signal, stop.signal]);
   const underWay = new Map<string, Promise<void>>();
   const failures = new Map<string, unknown>();
+  /** Used again and again: a new one for each segment would be a lot of garbage. */
+  const buffers: Buffer[] = [];
   let bytes = 0;
   /** The next segment to prefetch, and the last that the server took. */
   let next = 0;
@@ -91,8 +93,9 @@ export async function startWalWindow(options: WalWindowOptions): Promise<WalWind
   }
 
   async function land(file: WalFile): Promise<void> {
+    const buffer = buffers.pop() ?? Buffer.allocUnsafeSlow(options.segmentBytes);
     try {
-      const content = await file.fetch(signal);
+      const content = await file.fetch(signal, buffer);
       bytes += content.length;
       await scratch.writeFile(join(folders.landing, file.name), content);
       await link(join(folders.landing, file.name), join(folders.kept, file.name)).catch(ignoreExisting);
@@ -103,6 +106,8 @@ export async function startWalWindow(options: WalWindowOptions): Promise<WalWind
       failures.set(file.name, error);
       context.log.debug(`The WAL file ${file.name} could not be had: ${messageOf(error)}`);
       await mark(folders.failed, file.name);
+    } finally {
+      buffers.push(buffer);
     }
   }
 
@@ -184,7 +189,10 @@ export async function startWalWindow(options: WalWindowOptions): Promise<WalWind
       // Stores end with their signal; one that does not must not hold us up.
       const timer = new AbortController();
       const settled = Promise.allSettled(underWay.values()).then(() => timer.abort());
-      await Promise.race([settled, sleep(STOP_MS, undefined, { signal: timer.signal }).catch(() => undefined)]);
+      await Promise.race([
+        settled,
+        sleep(STOP_MS, undefined, { signal: timer.signal }).catch(() => undefined),
+      ]);
     },
   };
 }

@@ -30,6 +30,8 @@ async function keepRunning(server: TestPostgres, sql: string): Promise<() => Pro
       rounds += 1;
     }
   })();
+  // When the test fails before it stops this, the server ends the connection.
+  loop.catch(() => undefined);
   return async () => {
     running = false;
     await loop;
@@ -296,7 +298,7 @@ describe.each([15, 18])("a full backup of PostgreSQL %i", (major) => {
     const work = backupPostgres(here.setting, "full", here.context);
     work.catch(() => undefined);
     try {
-      const streamed = await settled(async () => {
+      const streamed = await settled(150 * MIB, async () => {
         const [row] = await server.query<{ streamed: string }>(
           "SELECT coalesce(max(backup_streamed), 0)::text AS streamed FROM pg_stat_progress_basebackup",
         );
@@ -369,10 +371,10 @@ async function sessions(server: TestPostgres): Promise<unknown[]> {
   return await server.query("SELECT pid, query FROM pg_stat_activity WHERE application_name = 'drillbook'");
 }
 
-/** A value once it stays the same for a while. */
-async function settled(read: () => Promise<number>): Promise<number> {
+/** A value once it stays the same for a while, or is over the limit. */
+async function settled(limit: number, read: () => Promise<number>): Promise<number> {
   let value = 0;
-  for (let same = 0; same < 8; ) {
+  for (let same = 0; same < 8 && value < limit; ) {
     await sleep(100);
     const now = await read();
     same = now === value && now > 0 ? same + 1 : 0;

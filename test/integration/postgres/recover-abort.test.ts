@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { accessSync, chownSync, constants, statSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { AbortedError } from "../../../src/errors.ts";
 import type { GetOptions, Store } from "../../../src/stores/store.ts";
@@ -15,7 +16,7 @@ import {
   withConfig,
 } from "./recovering.ts";
 
-const CHILD = join(import.meta.dirname, "recover-child.ts");
+const CHILD = fileURLToPath(new URL("./recover-child.ts", import.meta.url));
 
 describe("an abort", () => {
   let source: Source;

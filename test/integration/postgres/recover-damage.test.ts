@@ -7,7 +7,7 @@ import { objectKey, segmentKey, sidecarKey } from "../../../src/catalog/layout.t
 import type { BackupManifest } from "../../../src/catalog/manifest.ts";
 import { DefectError } from "../../../src/errors.ts";
 import { readAll, type Store } from "../../../src/stores/store.ts";
-import { alterObject, openSource, roomContext, type Source } from "./recovering.ts";
+import { alterObject, openSource, roomContext, type Source, spiedStore } from "./recovering.ts";
 import { keysOf, readSegment } from "./taking.ts";
 
 /**
@@ -185,6 +185,15 @@ describe.each([
     const key = objectKey("db", manifest.id, "backup_manifest");
     await damage(key, (bytes) => Buffer.from(bytes.toString().replace('"Size": 3', '"Size": 4')));
     expect((await defect("latest")).subject).toBe(store.describe(key));
+  });
+
+  test.runIf(sealed)("without an identity, before anything is fetched", async () => {
+    await using context = await roomContext();
+    const spied = spiedStore(store);
+    const encryption = { ...source.setting.encryption, identity: () => undefined };
+    const setting = { ...source.setting, store: spied, encryption };
+    await expect(source.recover("latest", { context, setting })).rejects.toThrow(/encryption\.identity/);
+    expect(spied.reads.filter((key) => !key.endsWith(".json"))).toEqual([]);
   });
 
   test.runIf(sealed)("with the wrong identity", async () => {

@@ -3,6 +3,15 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { ToolError, UserError } from "../../../src/errors.ts";
+import { findServerBinary } from "../../../src/postgres/binaries.ts";
+import { restoreDataFolder } from "../../../src/postgres/fetch-data.ts";
+import { segmentFile } from "../../../src/postgres/fetch-wal.ts";
+import { planRecovery } from "../../../src/postgres/plan.ts";
+import { replay } from "../../../src/postgres/replay.ts";
+import { findRunUser } from "../../../src/postgres/run-user.ts";
+import { createScratch } from "../../../src/postgres/scratch.ts";
+import { freePort } from "../../../src/postgres/server.ts";
+import { startWalWindow } from "../../../src/postgres/wal-window.ts";
 import { ask, openSource, roomContext, withConfig } from "./recovering.ts";
 
 describe.each([15, 18])("what the source of PostgreSQL %i was configured with", (major) => {
@@ -89,6 +98,65 @@ describe.each([15, 18])("what the source of PostgreSQL %i was configured with", 
     );
     expect(context.remains()).toEqual([]);
   });
+});
+
+test.each([1, 64])("a cluster with segments of %i MiB is recovered", async (size) => {
+  const initdbArgs = [`--wal-segsize=${size}`];
+  await using source = await openSource({
+    postgres: { major: 15, initdbArgs, settings: { max_wal_size: "1GB" } },
+  });
+  await source.server.query("CREATE TABLE orders (id int)");
+  await source.backup();
+  await source.server.query("INSERT INTO orders SELECT generate_series(1, 100000)");
+  await source.backup("wal");
+  const recovered = await source.recover("latest");
+  try {
+    expect(await ask(recovered, "SELECT count(*) FROM orders")).toBe("100000");
+  } finally {
+    await recovered.dispose();
+  }
+});
+
+test("a port that somebody else took in the meantime is not the end", async () => {
+  await using source = await openSource({ postgres: { major: 15 } });
+  await source.backup();
+  await using context = await roomContext();
+  const { setting } = source;
+  const plan = await planRecovery(
+    setting,
+    { target: { kind: "latest" }, backupId: undefined, now: new Date() },
+    context.signal,
+  );
+  const user = await findRunUser();
+  const binary = await findServerBinary(15, source.server.binDir, user, context);
+  const scratch = await createScratch(user, context);
+  const { walSegmentBytes: segmentBytes } = plan.details;
+  const segments = plan.segments.map((segment) => segmentFile(setting, segment, plan.details));
+  const window = await startWalWindow({ scratch, segments, histories: [], segmentBytes, context });
+  try {
+    await restoreDataFolder(setting, plan.manifest, plan.details, scratch, context);
+    const free = await freePort();
+    // The source itself holds the first one.
+    const ports = [source.server.port, free];
+    const choosePort = async () => ports.shift() ?? 0;
+    const replayed = await replay({
+      setting,
+      plan,
+      binary,
+      scratch,
+      window,
+      extra: {},
+      role: "r",
+      context,
+      choosePort,
+    });
+    expect(replayed.port).toBe(free);
+    await replayed.server.stop();
+  } finally {
+    await window.stop();
+    await scratch.remove();
+  }
+  expect(context.remains()).toEqual([]);
 });
 
 test("the server programs must be of the backup's major version", async () => {

@@ -25,7 +25,7 @@ export interface Source extends AsyncDisposable {
   recover(target: string, options?: RecoverOptions): Promise<Recovered>;
 }
 
-export interface RecoverOptions {
+interface RecoverOptions {
   readonly setting?: ComponentSetting<PostgresConfig>;
   readonly context?: TestContext;
   readonly backupId?: string;

@@ -52,7 +52,10 @@ async function open(segments: WalFile[], histories: WalFile[] = [], windowSegmen
 
 /** Exit code of `restore_command`, and what lies at its target afterwards. */
 async function restore(name: string, target = "RECOVERYXLOG"): Promise<{ code: number; content: string }> {
-  const command = (window?.command ?? "").replaceAll("%f", name).replaceAll("%p", target).replaceAll("%%", "%");
+  const command = (window?.command ?? "")
+    .replaceAll("%f", name)
+    .replaceAll("%p", target)
+    .replaceAll("%%", "%");
   const child = spawn("/bin/sh", ["-c", command], { cwd: scratch.data, stdio: ["ignore", "ignore", "pipe"] });
   const [code] = await once(child, "close");
   let content = "";
@@ -78,7 +81,11 @@ test("hands over what is asked for, ahead of time and also a second time", async
 
 test("never holds more than the window", async () => {
   const names = Array.from({ length: 40 }, (_, index) => segment(index));
-  await open(names.map((name) => file(name)), [], 5);
+  await open(
+    names.map((name) => file(name)),
+    [],
+    5,
+  );
   await sleep(300);
   expect(fetched.length).toBe(5);
   for (const name of names.slice(0, 3)) await restore(name);
@@ -88,7 +95,11 @@ test("never holds more than the window", async () => {
 
 test("gives a segment out of turn, however full the window is", async () => {
   const names = Array.from({ length: 40 }, (_, index) => segment(index));
-  await open(names.map((name) => file(name)), [], 2);
+  await open(
+    names.map((name) => file(name)),
+    [],
+    2,
+  );
   expect(await restore(names[30] ?? "")).toEqual({ code: 0, content: names[30] });
 });
 
@@ -96,7 +107,10 @@ test("answers 1 only for what is proven absent, and fetches a history file when 
   await open([file(segment(1))], [file("00000002.history")]);
   expect((await restore("00000003.history")).code).toBe(1);
   expect((await restore(segment(2))).code).toBe(1);
-  expect(await restore("00000002.history", "RECOVERYHISTORY")).toEqual({ code: 0, content: "00000002.history" });
+  expect(await restore("00000002.history", "RECOVERYHISTORY")).toEqual({
+    code: 0,
+    content: "00000002.history",
+  });
   expect((await restore("../../etc/passwd")).code).toBe(201);
 });
 

@@ -17,6 +17,7 @@ const SETTINGS: ServerSettings = {
   identFile: "/tmp/ident",
   socketFolder: '/tmp/a, "b',
   port: 5433,
+  segmentBytes: 16 * 2 ** 20,
   source: {},
   extra: {},
 };
