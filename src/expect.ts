@@ -84,8 +84,11 @@ interface Decimal {
 
 /** PostgreSQL's numeric has at most 131,072 digits before and 16,383 after the point; beyond that it is text. */
 const MAX_EXPONENT = 16_383;
+const LONGEST_NUMBER = 150_000;
 
 function parseDecimal(text: string): Decimal | undefined {
+  // Making a number of megabytes of digits takes hours, in which not even a signal is heard.
+  if (text.length > LONGEST_NUMBER) return undefined;
   const match = /^([+-]?)(\d+)(?:\.(\d+))?(?:[eE]([+-]?\d+))?$/.exec(text);
   if (match === null) return undefined;
   const [, sign, whole = "", fraction = "", exponent = "0"] = match;

@@ -6,6 +6,9 @@ import { formatDuration } from "../values.ts";
 
 const TAIL_LINES = 20;
 const LONGEST_LINE = 4_096;
+/** How much of a command's output is handed out; a line counts as longer than it is, for it costs more than its text. */
+const LONGEST_OUTPUT = 8 * 2 ** 20;
+const LINE_COST = 100;
 /** How long a process group may take to end by itself before it is killed. */
 const GRACE_MS = 1_500;
 /** How long killed processes are waited for; those that nobody reaps look alive for ever. */
@@ -16,7 +19,7 @@ const DRAIN_MS = 250;
 export interface CommandOptions {
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly signal: AbortSignal;
-  /** Called with each line of output as it comes; over-long lines come in pieces. */
+  /** Called with each line of output as it comes; over-long lines come in pieces, and megabytes are cut short. */
   onLine(line: string): void;
   /** After so many seconds the command and all it started are killed. */
   readonly limitSeconds?: number | undefined;
@@ -51,10 +54,13 @@ export async function runCommand(command: string, options: CommandOptions): Prom
     stdio: ["ignore", "pipe", "pipe"],
   });
   const tail: string[] = [];
+  let room = LONGEST_OUTPUT;
   const onLine = (line: string) => {
     tail.push(line);
     if (tail.length > TAIL_LINES) tail.shift();
-    options.onLine(line);
+    if (room <= 0) return;
+    room -= line.length + LINE_COST;
+    options.onLine(room > 0 ? line : "(It prints too much: the rest of its output is not shown.)");
   };
   const drained = Promise.all([readLines(child.stdout, onLine), readLines(child.stderr, onLine)]);
 

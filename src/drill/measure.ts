@@ -47,7 +47,12 @@ export interface Loss {
   readonly unobserved: readonly string[];
   /** Components whose last commit lies after the time that was asked for: the recovery went too far. */
   readonly beyondTarget: readonly string[];
+  /** Components whose last commit lies in the future of this machine, so that nothing can be measured with its clock. */
+  readonly inFuture: readonly string[];
 }
+
+/** How far two clocks that are both right may be apart. */
+const CLOCK_TOLERANCE_MICROS = 60_000_000n;
 
 /**
  * The RPO in seconds: how much older the last recovered commit is than the moment that was wanted back.
@@ -57,7 +62,7 @@ export interface Loss {
  *   archived point counts as lost.
  * - `immediate`: the same. The end of a base backup is a point nobody wants for its own sake, so everything since counts.
  *
- * Clocks of the database and the runner are compared for the last two; a difference below zero counts as zero.
+ * Clocks of the database and the runner are compared for the last two; a difference a little below zero counts as zero.
  */
 export function achievedLoss(recoveries: readonly Recovery[], target: Target, clockStart: Date): Loss {
   const wanted = wantedMicros(target, clockStart);
@@ -65,14 +70,16 @@ export function achievedLoss(recoveries: readonly Recovery[], target: Target, cl
   const losses: number[] = [];
   const unobserved: string[] = [];
   const beyondTarget: string[] = [];
+  const inFuture: string[] = [];
   for (const { component, reached } of recoveries) {
     const last = reached.lastCommitBefore === null ? undefined : parseTime(reached.lastCommitBefore);
     if (last === undefined) unobserved.push(component);
     else if (exact && last > wanted) beyondTarget.push(component);
+    else if (last > wanted + CLOCK_TOLERANCE_MICROS) inFuture.push(component);
     else losses.push(last > wanted ? 0 : Number(wanted - last) / 1e6);
   }
   const measured = losses.length > 0 && losses.length === recoveries.length;
-  return { rpoSeconds: measured ? Math.max(...losses) : null, unobserved, beyondTarget };
+  return { rpoSeconds: measured ? Math.max(...losses) : null, unobserved, beyondTarget, inFuture };
 }
 
 function wantedMicros(target: Target, clockStart: Date): bigint {

@@ -9,6 +9,7 @@ import type { DrillRecord } from "../record.ts";
 import { fillValue } from "../runbook/fill.ts";
 import type { Runbook } from "../runbook/load.ts";
 import type { ScenarioStep } from "../runbook/schema.ts";
+import { passwordsIn } from "../secrets.ts";
 import type { Target } from "../targets.ts";
 import type { StepWorld } from "./check-step.ts";
 import { achievedLoss, achievedRto } from "./measure.ts";
@@ -259,7 +260,11 @@ function worldOf(
     env: state.env,
     signal: context.signal,
     onLine: (line) => context.log.info(line),
-    fill: (value) => fillValue(options.runbook, path, value, state.env),
+    fill: (value) => {
+      const filled = fillValue(options.runbook, path, value, state.env);
+      for (const password of passwordsIn(filled)) context.mask(password);
+      return filled;
+    },
     onLeftRunning: ({ leftRunning }) => {
       if (leftRunning !== undefined) state.leftRunning.push(leftRunning);
     },

@@ -30,6 +30,13 @@ export async function checkUrl(
   if (!URL.canParse(expectation.url) || !/^https?:$/.test(new URL(expectation.url).protocol)) {
     throw new UserError("The url of the check is no web address: it must begin with http:// or https://.");
   }
+  const { username, password } = new URL(expectation.url);
+  // `fetch` refuses them, with an error that repeats them.
+  if (username !== "" || password !== "") {
+    throw new UserError(
+      "The url of the check holds a user or a password, which cannot be sent: use a check with run, such as curl.",
+    );
+  }
   const timeout = AbortSignal.timeout(Math.ceil(Math.min(secondsLeft, TRY_SECONDS) * 1000));
   try {
     const response = await fetch(expectation.url, {
@@ -62,9 +69,13 @@ export async function checkUrl(
   }
 }
 
+/** Where a redirect leads, without what may hold a token: user, password, query and fragment. */
 function redirection(response: Response): string {
   const target = response.headers.get("location");
-  return target === null ? "" : ` to ${target}`;
+  if (target === null) return "";
+  if (!URL.canParse(target, response.url)) return " to no address";
+  const { origin, pathname } = new URL(target, response.url);
+  return ` to ${origin === new URL(response.url).origin ? "" : origin}${pathname}`;
 }
 
 /** `fetch failed` says nothing; its cause does. */

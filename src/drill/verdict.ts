@@ -122,6 +122,10 @@ function ofObjectives({ objectives, rtoSeconds, loss }: Evidence): Reason[] {
     const text = `The RPO was not measured: no commit was seen in the recovery of ${loss.unobserved.join(", ")}.`;
     reasons.push({ verdict: "unverified", text });
   }
+  if (loss.inFuture.length > 0) {
+    const text = `The RPO was not measured: the last commit of ${loss.inFuture.join(", ")} is later than this machine's time, so one of the clocks is wrong.`;
+    reasons.push({ verdict: "unverified", text });
+  }
   return reasons;
 }
 

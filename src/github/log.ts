@@ -3,8 +3,9 @@ import type { Logger } from "../context.ts";
 import type { Secrets } from "./secrets.ts";
 
 /**
- * Makes text of databases and tools harmless in a runner's log: a line that starts with `::` or `##[` is a workflow
- * command there (actions/runner, ActionCommand.TryParseV2), and control characters can hide or forge lines.
+ * Makes text of databases and tools harmless in a runner's log: a line that starts with `::` is a workflow command
+ * there, and so is one with `##[` anywhere in it (actions/runner, ActionCommand.TryParseV2 and TryParse); control
+ * characters can hide or forge lines.
  */
 export function harmless(text: string): string {
   return (
@@ -12,7 +13,8 @@ export function harmless(text: string): string {
       .replaceAll(/\r\n?/g, "\n")
       // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is taken out.
       .replaceAll(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u2028\u2029]/g, " ")
-      .replaceAll(/^(\s*)(::|##\[)/gm, "$1| $2")
+      .replaceAll(/^(\s*)::/gm, "$1| ::")
+      .replaceAll("##[", "## [")
   );
 }
 

@@ -11,7 +11,7 @@ export function inWorkspace(path: string, env: Context["env"]): string {
 
 /**
  * Writes a Markdown report into a folder, which is created, and a summary (the report itself unless given) into the
- * job's; returns the report's path. `folder` is relative to the workspace.
+ * job's; returns the report's path. `folder` is relative to the workspace. A summary that can't be written is a warning.
  */
 export async function writeReport(
   folder: string,
@@ -20,7 +20,9 @@ export async function writeReport(
   context: Context,
   summary = markdown,
 ): Promise<string> {
-  await appendSummary(summary, context.env);
+  await appendSummary(summary, context.env).catch((error: unknown) => {
+    context.log.warning(`The job summary could not be written: ${messageOf(error)}`);
+  });
   const path = join(inWorkspace(folder, context.env), name);
   try {
     await mkdir(inWorkspace(folder, context.env), { recursive: true });

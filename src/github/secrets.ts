@@ -1,4 +1,5 @@
 import { setSecret } from "@actions/core";
+import { passwordsIn } from "../secrets.ts";
 
 const MASK = "***";
 
@@ -36,4 +37,21 @@ export function createSecrets(onRunner: boolean): Secrets {
       return clean;
     },
   };
+}
+
+const SECRET_NAME =
+  /(?:^|_|PG)(?:PASSWORD|PASSWD|PASSPHRASE|SECRET|TOKEN|CREDENTIALS?|IDENTITY|(?:API|ACCESS|PRIVATE|ROUTING|MASTER|SECRET)_KEY)$/i;
+/** A name only hints at a secret, so short values, such as `true`, are left alone. */
+const SHORTEST_BY_NAME = 8;
+
+/**
+ * Secrets that the environment holds whether or not we use them: values of variables that are named like one, and
+ * passwords in connection strings. A command of a drill has the same environment and may print it, and what it prints
+ * goes into records that outlive the job.
+ */
+export function secretsIn(env: Readonly<Record<string, string | undefined>>): string[] {
+  return Object.entries(env).flatMap(([name, value = ""]) => {
+    const whole = SECRET_NAME.test(name) && value.length >= SHORTEST_BY_NAME ? [value] : [];
+    return [...whole, ...(value.includes("://") ? passwordsIn(value) : [])];
+  });
 }

@@ -56,6 +56,8 @@ async function runCheck(check: PostgresCheck, subject: CheckSubject): Promise<An
   const rows = await readOnly(subject, check.query);
   const row = rows[0];
   if (row === undefined) return { status: "failed", expected, actual: "no row" };
+  // Which one comes first is chance, and the others were not looked at.
+  if (rows.length > 1) return { status: "failed", expected, actual: "more than one row" };
   const value = row[0];
   if (value === undefined) return { status: "failed", expected, actual: "no column" };
   if (value === null) return { status: "failed", expected, actual: "NULL" };
@@ -74,8 +76,13 @@ function compareAge(value: string, seconds: number, expected: string, momentMicr
   if (micros === undefined) {
     return { status: "unverified", expected: bounded, actual: `${cut(value)}, which is not a time` };
   }
-  const fresh = momentMicros - micros <= BigInt(seconds) * 1_000_000n;
-  return { status: passedIf(fresh), expected: bounded, actual: cut(value) };
+  const age = momentMicros - micros;
+  const most = BigInt(seconds) * 1_000_000n;
+  // A date in the far future, such as a due date or a test row, would hide for ever that nothing new is written.
+  if (-age > most) {
+    return { status: "failed", expected: bounded, actual: `${cut(value)}, which is later than that moment` };
+  }
+  return { status: passedIf(age <= most), expected: bounded, actual: cut(value) };
 }
 
 /** The session's time zone is UTC, so a timestamp without one is read as UTC, and a date as its first moment. */
@@ -114,7 +121,8 @@ async function readOnly(subject: CheckSubject, query: string): Promise<(string |
   try {
     await session.query("BEGIN TRANSACTION READ ONLY");
     await session.query(`SET LOCAL statement_timeout = '${TIMEOUT}'`);
-    return await session.query(query);
+    // Two are enough to see that there is more than one; all rows of a table may not fit into the memory.
+    return await session.firstRows(query, 2);
   } finally {
     await session.close();
   }

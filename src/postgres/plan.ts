@@ -211,7 +211,8 @@ async function choose(
     if (reach.orphan !== undefined) throw missingHistory(setting, reach.orphan);
     if (reach.gap) throw await missingWal(setting, reach.missing, manifest.id, signal);
     if (newest === undefined) throw noNamedPoint(setting.name, manifest.id);
-    const goal: Goal = { kind: "restore-point", name: newest.point.name, micros: newest.micros };
+    const { name, lsn: position } = newest.point;
+    const goal: Goal = { kind: "restore-point", name, lsn: lsn(position), micros: newest.micros };
     return planFor(reach, goal, segmentOf(newest, details), undefined);
   }
   if (newest === undefined || micros > newest.micros) {

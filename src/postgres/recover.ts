@@ -209,13 +209,20 @@ async function warnOfCollations(session: Session, context: Context): Promise<voi
 async function reachedLsn(
   scratch: Scratch,
   timeline: number,
-  { timeline: parent, details }: RecoveryPlan,
+  { timeline: parent, details, goal }: RecoveryPlan,
   subject: string,
 ): Promise<string> {
   const file = join(scratch.data, "pg_wal", `${timelineName(timeline)}.history`);
   const left = parseHistory(timeline, await readFile(file, "utf8"))?.ancestors.at(-1);
   if (left?.timeline !== parent || left.end < lsn(details.stopLsn)) {
     throw new DefectError(subject, `PostgreSQL was promoted before the end of the backup ${subject}.`);
+  }
+  // A name can be given twice, and replay ends at the first of them.
+  if (goal.kind === "restore-point" && left.end !== goal.lsn) {
+    throw new DefectError(
+      subject,
+      `PostgreSQL met the restore point ${goal.name} at ${formatLsn(left.end)}, but the archive says that it is at ${formatLsn(goal.lsn)}: there are two of that name, or its entry in the archive was altered.`,
+    );
   }
   return formatLsn(left.end);
 }

@@ -26,7 +26,8 @@ export function proveStop(
     return { time: null, lastCommitBefore, firstCommitAfter: null };
   }
   if (goal.kind === "restore-point") {
-    if (stop.kind !== "restore-point" || stop.name !== goal.name) {
+    // The point is made after the moment that it stands for, on the same clock.
+    if (stop.kind !== "restore-point" || stop.name !== goal.name || stop.micros < goal.micros) {
       throw elsewhere(backupSubject, `the restore point ${goal.name}`);
     }
     return { time: toRfc3339(goal.micros), lastCommitBefore, firstCommitAfter: null };

@@ -5,7 +5,7 @@ import { LOG_LINE_PREFIX } from "./server-log.ts";
 
 /** Where recovery ends. */
 export type Goal =
-  | { readonly kind: "restore-point"; readonly name: string; readonly micros: bigint }
+  | { readonly kind: "restore-point"; readonly name: string; readonly lsn: bigint; readonly micros: bigint }
   | { readonly kind: "time"; readonly micros: bigint }
   | { readonly kind: "immediate" };
 

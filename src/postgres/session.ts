@@ -14,6 +14,8 @@ export interface ScratchAddress {
 export interface Session {
   /** Runs exactly one statement; values come as the server writes them. */
   query(text: string, values?: readonly string[]): Promise<(string | null)[][]>;
+  /** The first `count` rows of one statement, or fewer; when there may be more, only {@link close} may follow. */
+  firstRows(text: string, count: number): Promise<(string | null)[][]>;
   close(): Promise<void>;
 }
 
@@ -67,6 +69,21 @@ export async function openSession(
     throw error;
   }
   return {
+    firstRows(text, count) {
+      return new Promise((resolve, reject) => {
+        const rows: (string | null)[][] = [];
+        const config = { text, values: [], rowMode: "array", queryMode: "extended", rows: count };
+        const query = new pg.Query<(string | null)[]>(config);
+        // With a listener pg keeps no rows itself, so a table of any size fits.
+        query.on("row", (row) => {
+          if (rows.length < count) rows.push(row);
+          if (rows.length === count) resolve(rows);
+        });
+        query.on("end", () => resolve(rows));
+        query.on("error", (error) => reject(signal.aborted ? new AbortedError() : error));
+        client.query(query);
+      });
+    },
     async query(text, values) {
       // The extended protocol takes one statement only: a check cannot end its read-only transaction.
       const config = { text, values: [...(values ?? [])], rowMode: "array", queryMode: "extended" } as const;

@@ -82,5 +82,24 @@ async function readRecord(path: string, folder: string, now: Date): Promise<Dril
   if (finished > now.getTime() + CLOCK_SKEW_MS) {
     return `${path} is the record of a drill in the future (${parsed.data.finishedAt}): one of the clocks is wrong.`;
   }
-  return parsed.data;
+  const doubt = contradiction(parsed.data);
+  return doubt === undefined
+    ? parsed.data
+    : `${path} says that the drill is passed, although ${doubt}: it was altered.`;
+}
+
+/** What in a record is at odds with its verdict `passed`, as it never is in one that a drill wrote. */
+function contradiction(record: DrillRecord): string | undefined {
+  if (record.verdict !== "passed") return undefined;
+  const { steps, checks, objectives, achieved } = record;
+  const step = steps.find(({ status }) => status === "failed" || status === "unverified");
+  if (step !== undefined) return `the step ${step.id} is ${step.status}`;
+  const check = checks.find(({ status }) => status !== "passed");
+  if (check !== undefined) return `a check is ${check.status}`;
+  if (checks.length === 0) return "no check ran";
+  for (const key of ["rtoSeconds", "rpoSeconds"] as const) {
+    const most = objectives[key];
+    if (most !== null && (achieved[key] ?? Number.POSITIVE_INFINITY) > most) return `${key} is not met`;
+  }
+  return undefined;
 }

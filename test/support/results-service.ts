@@ -3,7 +3,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from "node:ht
 import { unzip } from "./unzip.ts";
 
 /** An artifact that was uploaded to its end. */
-export interface UploadedArtifact {
+interface UploadedArtifact {
   readonly id: string;
   readonly name: string;
   /** When the service would delete it; undefined: by the repository's default. */

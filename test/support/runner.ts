@@ -1,8 +1,7 @@
 import { readdir, readFile } from "node:fs/promises";
 import type { RunningStep } from "../../scripts/lib/runner.ts";
 
-export type { RunningStep, StepOptions, StepResult } from "../../scripts/lib/runner.ts";
-export { runStep, startStep } from "../../scripts/lib/runner.ts";
+export type { RunningStep } from "../../scripts/lib/runner.ts";
 
 /** A process, told apart from a later one that gets the same number. */
 interface Seen {

@@ -143,3 +143,8 @@ describe("an expectation that cannot fail", () => {
     "~ ^[^!]*$",
   ])("%s on a value is honest", (text) => expect(cannotFail(parseExpectation(text), VALUE)).toBe(false));
 });
+
+test("megabytes of digits are no number that anybody could compare", () => {
+  expect(met(">= 1", "9".repeat(120_000))).toBe(true);
+  expect(met(">= 1", "9".repeat(50_000_000))).toBe(false);
+});

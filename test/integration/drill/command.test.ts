@@ -62,6 +62,13 @@ describe("a command", () => {
     expect(lines.join("")).toHaveLength(3_000_000);
   });
 
+  it("cannot drown the log: what is more than some megabytes is not handed out, but its end is remembered", async () => {
+    const { result, lines } = await run("yes | head -n 500000; echo the end; exit 1");
+    expect(lines.length).toBeLessThan(100_000);
+    expect(lines.at(-1)).toContain("not shown");
+    expect(result.tail.at(-1)).toBe("the end");
+  });
+
   it("is stopped with all it started when its time is over", async () => {
     await using context = await testContext();
     const file = join(context.workDir, "pid");

@@ -301,6 +301,15 @@ describe("a drill is unverified", () => {
     expect(record.checks.at(-1)?.status).toBe("unverified");
   });
 
+  it("masks a password in the address of a check", async () => {
+    await using world = await fakeWorld({}, { env: { ...process.env, SMOKE_PASSWORD: "t0psecret" } });
+    const yaml = scenario(`- recover: db\n- check: { url: "http://a:\${SMOKE_PASSWORD}@127.0.0.1/" }`);
+    const { record } = await world.drill({ scenario: "lost" }, yaml);
+    expect(record.verdict).toBe("unverified");
+    expect(JSON.stringify(record)).not.toContain("t0psecret");
+    expect(world.context.masked).toContain("t0psecret");
+  });
+
   it("when the variable of a URL is not set", async () => {
     await using world = await fakeWorld();
     const yaml = scenario(`- recover: db\n- check: { url: "http://\${NOT_SET_ANYWHERE}/" }`);

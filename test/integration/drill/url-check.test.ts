@@ -67,6 +67,22 @@ describe("a check of a URL", () => {
     expect((await checkUrl({ url: server.url, status: 302, json: {} }, never)).status).toBe("passed");
   });
 
+  it("never repeats what a redirect may carry as a secret", async () => {
+    const location = "http://user:s3cret@login.example:81/in?token=s3cret#s3cret";
+    await using server = await serve((_, response) => response.writeHead(302, { location }).end());
+    expect(await checkUrl({ url: server.url, status: 200, json: {} }, never)).toMatchObject({
+      actual: "status 302 to http://login.example:81/in",
+    });
+  });
+
+  it("refuses a user and a password in the address, without repeating them", async () => {
+    await using server = await serve(ready);
+    const url = server.url.replace("//", "//user:s3cret@");
+    const error: unknown = await checkUrl({ url, status: 200, json: {} }, never).catch((thrown) => thrown);
+    expect(error).toBeInstanceOf(UserError);
+    expect(String(error)).not.toContain("s3cret");
+  });
+
   it.each<[string, unknown, "passed" | "failed"]>([
     ["database.migrations_current", true, "passed"],
     ["database.migrations_current", false, "failed"],

@@ -22,10 +22,13 @@ describe.each([15, 18])("the checks of a recovered PostgreSQL %i", (major) => {
     { query: "SELECT count(*) FROM orders; DROP TABLE orders", expect: ">= 1" },
     { query: "SELECT max(made) FROM orders", "max-age": "1h" },
     { query: "SELECT max(made) - interval '1 day' FROM orders", "max-age": "1h" },
-    { query: `SELECT ${now} FROM orders`, "max-age": "3s" },
+    { query: `SELECT ${now} FROM orders LIMIT 1`, "max-age": "3s" },
     { query: "SELECT max(made)::timestamp FROM orders", "max-age": "1h" },
     { query: "SELECT max(made) FROM orders WHERE id = 0", "max-age": "1h" },
-    { query: "SELECT note FROM orders", "max-age": "1h" },
+    { query: "SELECT note FROM orders LIMIT 1", "max-age": "1h" },
+    { query: "SELECT id FROM orders ORDER BY id DESC", expect: ">= 1000" },
+    { query: "SELECT repeat('x', 1000) FROM orders, generate_series(1, 100000)", expect: "~ ^x" },
+    { query: "SELECT max(made) + interval '2 hours' FROM orders", "max-age": "1h" },
     { rows: "orders" },
     { rows: "grown" },
     { rows: "grown", tolerance: "20%" },
@@ -33,7 +36,7 @@ describe.each([15, 18])("the checks of a recovered PostgreSQL %i", (major) => {
     { rows: "gone" },
     { rows: "volatile" },
     { rows: "never_there" },
-    { query: "SELECT repeat('x', 500) FROM orders", expect: "= x" },
+    { query: "SELECT repeat('x', 500) FROM orders LIMIT 1", expect: "= x" },
   ];
 
   beforeAll(async () => {
@@ -113,9 +116,24 @@ describe.each([15, 18])("the checks of a recovered PostgreSQL %i", (major) => {
     expect(outcomes("SELECT max(made) FROM orders")).toMatchObject([{ status: "passed" }]);
     expect(outcomes("SELECT max(made)::timestamp FROM orders")).toMatchObject([{ status: "passed" }]);
     expect(outcomes("SELECT max(made) - interval '1 day' FROM orders")).toMatchObject([{ status: "failed" }]);
-    expect(outcomes(`SELECT ${now} FROM orders`)).toMatchObject([{ status: "failed" }]);
-    expect(outcomes("SELECT note FROM orders")).toMatchObject([
+    expect(outcomes(`SELECT ${now} FROM orders LIMIT 1`)).toMatchObject([{ status: "failed" }]);
+    expect(outcomes("SELECT note FROM orders LIMIT 1")).toMatchObject([
       { status: "unverified", actual: "note 1, which is not a time" },
+    ]);
+  });
+
+  test("fail with more than one row, however many there are", () => {
+    for (const key of [
+      "SELECT id FROM orders ORDER BY id DESC",
+      "SELECT repeat('x', 1000) FROM orders, generate_series(1, 100000)",
+    ]) {
+      expect(outcomes(key)).toMatchObject([{ status: "failed", actual: "more than one row" }]);
+    }
+  });
+
+  test("fail when the newest time is one that has not come yet", () => {
+    expect(outcomes("SELECT max(made) + interval '2 hours' FROM orders")).toMatchObject([
+      { status: "failed" },
     ]);
   });
 
@@ -134,7 +152,7 @@ describe.each([15, 18])("the checks of a recovered PostgreSQL %i", (major) => {
   });
 
   test("show at most 200 characters of a value", () => {
-    const [long] = outcomes("SELECT repeat('x', 500) FROM orders");
+    const [long] = outcomes("SELECT repeat('x', 500) FROM orders LIMIT 1");
     expect(long?.actual).toBe(`${"x".repeat(200)}…`);
   });
 });

@@ -142,6 +142,24 @@ describe.each([
     expect((await defect(target)).message).toMatch(/is of the cluster 7000000000000000000/);
   });
 
+  test("when the newest restore point has the name of an older one, where replay would end too early", async () => {
+    const newest = segments.at(-1) ?? "";
+    const named = async (segment: string) =>
+      JSON.parse((await readAll(await store.get(sidecarKey("db", segment)))).toString()) as {
+        restorePoint?: { name: string };
+      };
+    const points = await Promise.all(segments.slice(0, -1).map(named));
+    const older = points.findLast((one) => one.restorePoint !== undefined)?.restorePoint?.name;
+    expect(older).toBeDefined();
+    await damage(sidecarKey("db", newest), (bytes) => {
+      const sidecar = JSON.parse(bytes.toString()) as { restorePoint: object };
+      return Buffer.from(
+        JSON.stringify({ ...sidecar, restorePoint: { ...sidecar.restorePoint, name: older } }),
+      );
+    });
+    expect((await defect("latest")).message).toContain(older);
+  });
+
   test.runIf(!sealed)("when PostgreSQL finds a segment broken that was archived like that", async () => {
     const raw = await readSegment(store, middle);
     raw.fill(0x2a, raw.length >> 1, (raw.length >> 1) + 16);

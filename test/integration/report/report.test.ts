@@ -166,6 +166,31 @@ describe("nothing is skipped silently", () => {
       JSON.stringify(sampleRecord({ finishedAt: "2027-01-01T00:00:00Z" })),
       /in the future/,
     ],
+    [
+      "a passed drill with a failed step",
+      JSON.stringify(
+        sampleRecord({ steps: sampleRecord().steps.map((step) => ({ ...step, status: "failed" })) }),
+      ),
+      /although the step 01-recover-db is failed: it was altered/,
+    ],
+    ["a passed drill without a check", JSON.stringify(sampleRecord({ checks: [] })), /although no check ran/],
+    [
+      "a passed drill with a check that could not run",
+      JSON.stringify(
+        sampleRecord({ checks: sampleRecord().checks.map((one) => ({ ...one, status: "unverified" })) }),
+      ),
+      /although a check is unverified/,
+    ],
+    [
+      "a passed drill that missed its objective",
+      JSON.stringify(sampleRecord({ achieved: { rtoSeconds: 5401, rpoSeconds: 2.2 } })),
+      /although rtoSeconds is not met/,
+    ],
+    [
+      "a passed drill that did not measure its objective",
+      JSON.stringify(sampleRecord({ achieved: { rtoSeconds: 41.8, rpoSeconds: null } })),
+      /although rpoSeconds is not met/,
+    ],
     ["no time at all", JSON.stringify(sampleRecord({ finishedAt: "yesterday" })), /finishedAt is no time/],
     ["nothing", "", /can't be read/],
   ])("%s makes it unverified, with a sentence that names the file", async (_, text, sentence) => {

@@ -75,7 +75,12 @@ describe("the achieved RPO", () => {
 
   it("is zero, not less, when the database's clock is ahead", () => {
     const loss = achievedLoss([recovery("db", "2026-01-25T15:00:03Z")], parseTarget("latest"), START);
-    expect(loss).toEqual({ rpoSeconds: 0, unobserved: [], beyondTarget: [] });
+    expect(loss).toEqual({ rpoSeconds: 0, unobserved: [], beyondTarget: [], inFuture: [] });
+  });
+
+  it.each(["latest", "immediate"])("is not measured for %s when the clocks are minutes apart", (target) => {
+    const loss = achievedLoss([recovery("db", "2026-01-25T15:02:00Z")], parseTarget(target), START);
+    expect(loss).toEqual({ rpoSeconds: null, unobserved: [], beyondTarget: [], inFuture: ["db"] });
   });
 
   it("is that of the worst component", () => {
@@ -89,6 +94,7 @@ describe("the achieved RPO", () => {
       rpoSeconds: null,
       unobserved: ["b"],
       beyondTarget: [],
+      inFuture: [],
     });
   });
 
@@ -102,6 +108,7 @@ describe("the achieved RPO", () => {
       rpoSeconds: null,
       unobserved: [],
       beyondTarget: ["db"],
+      inFuture: [],
     });
     expect(achievedLoss([recovery("db", "2026-01-25T14:30:00Z")], target, START).rpoSeconds).toBe(0);
   });

@@ -14,7 +14,7 @@ const { steps, checks, objectives } = sampleRecord();
 
 /** A drill that passed, with changes. */
 function evidence(changes: Partial<Evidence> = {}): Evidence {
-  const loss = { rpoSeconds: 2.2, unobserved: [], beyondTarget: [] };
+  const loss = { rpoSeconds: 2.2, unobserved: [], beyondTarget: [], inFuture: [] };
   return { steps, checks, objectives, rtoSeconds: 41.8, loss, stopped: false, ...changes };
 }
 
@@ -69,20 +69,26 @@ describe("the verdict", () => {
     ],
     [
       "the RPO was missed",
-      { loss: { rpoSeconds: 90_000, unobserved: [], beyondTarget: [] } },
+      { loss: { rpoSeconds: 90_000, unobserved: [], beyondTarget: [], inFuture: [] } },
       "failed",
       /spans 1 d 1 h, 1 h more than the RPO of 1 d/,
     ],
     ["the RTO was not measured", { rtoSeconds: null }, "unverified", /not measured/],
     [
       "the RPO was not measured",
-      { loss: { rpoSeconds: null, unobserved: ["db"], beyondTarget: [] } },
+      { loss: { rpoSeconds: null, unobserved: ["db"], beyondTarget: [], inFuture: [] } },
       "unverified",
       /RPO was not measured: no commit was seen in the recovery of db/,
     ],
     [
+      "a commit lies in the future of this machine",
+      { loss: { rpoSeconds: null, unobserved: [], beyondTarget: [], inFuture: ["db"] } },
+      "unverified",
+      /RPO was not measured: the last commit of db is later than this machine's time/,
+    ],
+    [
       "the recovery went too far",
-      { loss: { rpoSeconds: null, unobserved: [], beyondTarget: ["db"] } },
+      { loss: { rpoSeconds: null, unobserved: [], beyondTarget: ["db"], inFuture: [] } },
       "failed",
       /beyond its target/,
     ],
@@ -101,7 +107,7 @@ describe("the verdict", () => {
 
   it("does not ask for objectives that nobody declared", () => {
     const none = { rtoSeconds: null, rpoSeconds: null };
-    const loss = { rpoSeconds: null, unobserved: ["db"], beyondTarget: [] };
+    const loss = { rpoSeconds: null, unobserved: ["db"], beyondTarget: [], inFuture: [] };
     expect(judge(evidence({ objectives: none, rtoSeconds: null, loss }))).toEqual([]);
   });
 

@@ -1,6 +1,6 @@
 import { expect, test, vi } from "vitest";
 import { createLogger, harmless } from "../../../src/github/log.ts";
-import { createSecrets } from "../../../src/github/secrets.ts";
+import { createSecrets, secretsIn } from "../../../src/github/secrets.ts";
 import { limitSummary, SUMMARY_LIMIT_BYTES } from "../../../src/github/summary.ts";
 
 test("text cannot become a workflow command, whatever stands before it", () => {
@@ -10,6 +10,10 @@ test("text cannot become a workflow command, whatever stands before it", () => {
 
   expect(lines).toHaveLength(4);
   for (const line of lines) expect(line.trimStart()).not.toMatch(/^(::|##\[)/);
+});
+
+test("the older kind of workflow command is none, wherever it stands in a line", () => {
+  expect(harmless("row 1 ##[add-mask]passed ##[stop-commands]x")).not.toContain("##[");
 });
 
 test("line separators and control characters cannot hide or forge a line", () => {
@@ -56,4 +60,25 @@ test("a summary above GitHub's limit is cut at a line end and says so", () => {
   expect(cut.startsWith("## Verdict\n")).toBe(true);
   expect(cut).toMatch(/ä\n\n\*Cut here/);
   expect(limitSummary("short")).toBe("short");
+});
+
+test("secrets of the environment are known before anything prints them", () => {
+  const env = {
+    AWS_SECRET_ACCESS_KEY: "wJalrXUtnFEMI",
+    AGE_IDENTITY: "AGE-SECRET-KEY-1ABC",
+    GITHUB_TOKEN: "ghs_12345678",
+    PGPASSWORD: "hunter2-hunter2",
+    DATABASE_URL: "postgres://app:p%40ss@db/shop",
+    HOME: "/home/runner",
+    NOT_SET: undefined,
+  };
+  expect(secretsIn(env).sort()).toEqual(
+    ["wJalrXUtnFEMI", "AGE-SECRET-KEY-1ABC", "ghs_12345678", "hunter2-hunter2", "p%40ss", "p@ss"].sort(),
+  );
+});
+
+test("what is only named like a secret, or is none, tears no holes into the log", () => {
+  expect(
+    secretsIn({ REQUIRE_TOKEN: "true", PUBLIC_KEY: "ssh-ed25519 AAAA", URL: "https://example.com" }),
+  ).toEqual([]);
 });

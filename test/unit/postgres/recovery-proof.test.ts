@@ -70,7 +70,7 @@ describe("the proof of a restore point and of the end of a backup", () => {
   const consistency = "startup[1] LOG:  recovery stopping after reaching consistency";
 
   test("is the point's name", () => {
-    const goal: Goal = { kind: "restore-point", name: "drillbook-1", micros: 0n };
+    const goal: Goal = { kind: "restore-point", name: "drillbook-1", lsn: 0n, micros: 0n };
     expect(proveStop(goal, stateOf(point, last(`${AT}+00`), END), "b")).toEqual({
       time: "1970-01-01T00:00:00.000000Z",
       lastCommitBefore: "2026-01-25T14:30:00.000000Z",
@@ -78,6 +78,9 @@ describe("the proof of a restore point and of the end of a backup", () => {
     });
     expect(() => proveStop({ ...goal, name: "drillbook-2" }, stateOf(point, END), "b")).toThrow(DefectError);
     expect(() => proveStop(goal, stateOf(consistency, END), "b")).toThrow(DefectError);
+    // The archive says that it stands for a later moment than the one it was made at.
+    const later = { ...goal, micros: 4_000_000_000_000_000n };
+    expect(() => proveStop(later, stateOf(point, last(`${AT}+00`), END), "b")).toThrow(DefectError);
   });
 
   test("is consistency", () => {

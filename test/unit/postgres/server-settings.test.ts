@@ -32,7 +32,7 @@ describe("the scratch server's settings", () => {
     expect(settingOf("recovery_target_time")).toBe("2026-01-25 14:30:00.123456+00");
     expect(settingOf("recovery_target_timeline")).toBe("3");
     expect(settingOf("recovery_target", { goal: { kind: "immediate" } })).toBe("immediate");
-    const goal = { kind: "restore-point", name: "drillbook-1", micros: 0n } as const;
+    const goal = { kind: "restore-point", name: "drillbook-1", lsn: 0n, micros: 0n } as const;
     expect(settingOf("recovery_target_name", { goal })).toBe("drillbook-1");
     expect(settingOf("recovery_target_time", { goal })).toBeUndefined();
   });
