@@ -33,6 +33,11 @@ const recoveryPoint = z.object({
   /** Commit time of the last transaction that was recovered, and of the first that was not. */
   lastCommitBefore: z.string().nullable(),
   firstCommitAfter: z.string().nullable(),
+  /**
+   * Every commit up to this moment was recovered, although replay may have met none: when the backup began, on the
+   * database's clock. It bounds the loss where `lastCommitBefore` is null.
+   */
+  completeUntil: z.string().nullable().optional(),
 });
 
 const recovery = z.object({

@@ -55,7 +55,8 @@ export interface Loss {
 const CLOCK_TOLERANCE_MICROS = 60_000_000n;
 
 /**
- * The RPO in seconds: how much older the last recovered commit is than the moment that was wanted back.
+ * The RPO in seconds: how much older the last recovered commit is than the moment that was wanted back. Where replay met
+ * no commit, the loss is bounded by the beginning of the backup, for everything up to there is in it.
  *
  * - A time, or a while ago: that moment.
  * - `latest`: the beginning of the first step, as if the service was lost then. What was committed after the newest
@@ -72,7 +73,8 @@ export function achievedLoss(recoveries: readonly Recovery[], target: Target, cl
   const beyondTarget: string[] = [];
   const inFuture: string[] = [];
   for (const { component, reached } of recoveries) {
-    const last = reached.lastCommitBefore === null ? undefined : parseTime(reached.lastCommitBefore);
+    const contained = reached.lastCommitBefore ?? reached.completeUntil ?? null;
+    const last = contained === null ? undefined : parseTime(contained);
     if (last === undefined) unobserved.push(component);
     else if (exact && last > wanted) beyondTarget.push(component);
     else if (last > wanted + CLOCK_TOLERANCE_MICROS) inFuture.push(component);

@@ -1,6 +1,7 @@
 import pg from "pg";
 import type { Context } from "../context.ts";
-import { AbortedError } from "../errors.ts";
+import { AbortedError, ToolError } from "../errors.ts";
+import { formatDuration } from "../values.ts";
 import { explain } from "./errors.ts";
 import type { Endpoint, TlsMode } from "./uri.ts";
 import { type CopySession, startCopy, type WireClient } from "./wire.ts";
@@ -21,6 +22,8 @@ export interface Connection {
 
 const TEXT = { getTypeParser: () => (value: string) => value };
 const CLOSE_TIMEOUT_MS = 2_000;
+/** A server that hangs in the middle of a base backup sends nothing, and TCP finds nothing wrong with that. */
+const SILENCE_MS = 10 * 60_000;
 
 /**
  * Connects to the source. `replication`: as a physical WAL sender, which the server counts against
@@ -30,11 +33,12 @@ export async function connect(
   endpoint: Endpoint,
   mode: "sql" | "replication",
   context: Context,
+  silenceMs = SILENCE_MS,
 ): Promise<Connection> {
   if (context.signal.aborted) throw new AbortedError();
   if (endpoint.password !== undefined) context.mask(endpoint.password);
   try {
-    return await open(endpoint, endpoint.tls, mode, context);
+    return await open(endpoint, endpoint.tls, mode, context, silenceMs);
   } catch (error) {
     const noTls = error instanceof Error && error.message === "The server does not support SSL connections";
     if (!noTls || endpoint.tls.kind !== "on" || !endpoint.tls.fallback) {
@@ -42,7 +46,7 @@ export async function connect(
     }
   }
   try {
-    return await open(endpoint, { kind: "off" }, mode, context);
+    return await open(endpoint, { kind: "off" }, mode, context, silenceMs);
   } catch (error) {
     throw explain(error, endpoint, "connecting");
   }
@@ -53,6 +57,7 @@ async function open(
   tls: TlsMode,
   mode: "sql" | "replication",
   context: Context,
+  silenceMs: number,
 ): Promise<Connection> {
   const config: pg.ClientConfig & { replication?: string } = {
     host: endpoint.host,
@@ -100,6 +105,15 @@ async function open(
     wire.connection.stream.destroy();
     if (context.signal.aborted) throw new AbortedError();
     throw error;
+  }
+  if (mode === "replication") {
+    wire.connection.stream.setTimeout(silenceMs, () =>
+      wire.connection.stream.destroy(
+        new ToolError(
+          `PostgreSQL at ${endpoint.label} sent nothing for ${formatDuration(silenceMs / 1000)}, so the connection was given up: look whether the server hangs, then run the action again.`,
+        ),
+      ),
+    );
   }
   let copying: CopySession | undefined;
 

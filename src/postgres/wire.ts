@@ -1,4 +1,4 @@
-import type { Duplex } from "node:stream";
+import type { Socket } from "node:net";
 
 /**
  * Copy commands over the simple query protocol (manual: "Frontend/Backend Protocol", COPY Operations and Streaming
@@ -12,7 +12,7 @@ export interface WireClient {
 }
 
 interface WireConnection {
-  readonly stream: Duplex;
+  readonly stream: Socket;
   query(text: string): void;
   sendCopyFromChunk(chunk: Buffer): void;
   endCopyFrom(): void;

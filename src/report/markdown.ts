@@ -131,7 +131,12 @@ function recoveryPoints(record: DrillRecord, longest: number): Table[] {
     "Asked for": code(target, longest),
     Reached: `${code(reached.lsn, longest)} on timeline ${reached.timeline}`,
     "Time of the point": instant(reached.time, "PostgreSQL names none"),
-    "Last commit before it, recovered": instant(reached.lastCommitBefore, "none was replayed"),
+    "Last commit before it, recovered": instant(
+      reached.lastCommitBefore,
+      reached.completeUntil
+        ? `none was replayed; complete up to ${reached.completeUntil}`
+        : "none was replayed",
+    ),
     "First commit after it, left out": instant(reached.firstCommitAfter, "none was seen"),
   }));
   const [first] = columns;

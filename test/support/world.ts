@@ -73,7 +73,6 @@ export async function openWorld(options: WorldOptions = {}): Promise<World> {
     objectives: {
       production: { rto: "4h", rpo: "1h", protected: true },
       drill: { rto: "10m", rpo: "1h" },
-      "rto-only": { rto: "10m" },
     },
     stores: {
       offsite: {

@@ -72,6 +72,18 @@ describe("a connection", () => {
     await expect(connect(parseUri(server.url, {}), "sql", own)).rejects.toThrow(AbortedError);
   });
 
+  test("for replication is given up when the server falls silent", async () => {
+    const connection = await connect(parseUri(server.url, {}), "replication", context, 300);
+    const [system] = await connection.query("asking", "IDENTIFY_SYSTEM");
+    // Idle, it sends a keepalive every half minute only.
+    const copy = connection.copy("copying", `START_REPLICATION PHYSICAL ${system?.xlogpos}`);
+    const end = (async () => {
+      while ((await copy.next()) !== undefined);
+    })();
+    await expect(end).rejects.toThrow(/sent nothing for 300 ms, so the connection was given up/);
+    await connection.close();
+  });
+
   test("whose session is ended by an administrator says so", async () => {
     const connection = await connect(parseUri(server.url, {}), "sql", context);
     const [row] = await connection.query("asking", "SELECT pg_backend_pid() AS pid");

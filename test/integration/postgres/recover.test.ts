@@ -120,6 +120,7 @@ describe.each([15, 18])("a recovery of PostgreSQL %i", (major) => {
         lsn: detailsOf(first).stopLsn,
         time: null,
         firstCommitAfter: null,
+        completeUntil: detailsOf(first).startTime,
       });
       expect(await ask(recovered, "SELECT count(*) FROM orders")).toBe("1000");
       expect(await ask(recovered, "SELECT count(*) FROM in_space_1")).toBe("500");

@@ -16,8 +16,11 @@ function timed(kind: Step["kind"], status: Step["status"], startMs: number, endM
   return { step, startMs, endMs };
 }
 
-function recovery(component: string, lastCommitBefore: string | null): Recovery {
-  const reached = { lsn: "0/1", time: null, timeline: 1, lastCommitBefore, firstCommitAfter: null };
+function recovery(component: string, lastCommitBefore: string | null, completeUntil?: string): Recovery {
+  const reached = {
+    ...{ lsn: "0/1", time: null, timeline: 1, lastCommitBefore, firstCommitAfter: null },
+    ...(completeUntil === undefined ? {} : { completeUntil }),
+  };
   return { component, backupId: "b", target: "t", reached };
 }
 
@@ -56,6 +59,17 @@ describe("the achieved RTO", () => {
 });
 
 describe("the achieved RPO", () => {
+  it("is bounded by the beginning of the backup when replay met no commit", () => {
+    const recoveries = [recovery("db", null, "2026-01-25T14:58:30.500000Z")];
+    const loss = achievedLoss(recoveries, parseTarget("immediate"), START);
+    expect(loss).toEqual({ rpoSeconds: 89.5, unobserved: [], beyondTarget: [], inFuture: [] });
+  });
+
+  it("does not take that bound when a commit was met", () => {
+    const recoveries = [recovery("db", "2026-01-25T14:59:00.000000Z", "2026-01-25T14:58:30.500000Z")];
+    expect(achievedLoss(recoveries, parseTarget("latest"), START).rpoSeconds).toBe(60);
+  });
+
   it("is the time from the last commit to a target in time, to the microsecond", () => {
     const target = parseTarget("2026-01-25T14:30:00.000000Z");
     expect(achievedLoss([recovery("db", "2026-01-25T14:29:57.812345Z")], target, START).rpoSeconds).toBe(
