@@ -9,6 +9,7 @@ import {
 } from "node:crypto";
 import { createHeader, findHeader, openHeader } from "./age.ts";
 import { DamagedArchive } from "./damage.ts";
+import { release } from "./release.ts";
 
 /*
  * The payload of an age v1 file (https://age-encryption.org/v1): chunks of 64 KiB, each sealed with ChaCha20-Poly1305. The
@@ -88,7 +89,9 @@ export async function* sealStream(
 
 function sealChunk(key: CipherKey, nonce: Buffer, plain: Uint8Array, target: Buffer, at: number): void {
   const cipher = createCipheriv("chacha20-poly1305", key, nonce, { authTagLength: TAG });
-  target.set(cipher.update(plain), at);
+  const text = cipher.update(plain);
+  target.set(text, at);
+  release(text);
   cipher.final();
   target.set(cipher.getAuthTag(), at + plain.length);
 }

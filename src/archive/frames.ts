@@ -1,6 +1,7 @@
 import { availableParallelism } from "node:os";
 import { promisify } from "node:util";
 import { constants, zstdCompress } from "node:zlib";
+import { release } from "./release.ts";
 
 /** Raw bytes in each frame but the last, unless the caller says otherwise. */
 export const DEFAULT_FRAME_BYTES = 4 * 2 ** 20;
@@ -19,6 +20,8 @@ const compress = promisify(zstdCompress);
 export interface FrameOptions {
   readonly frameBytes: number;
   readonly level: number;
+  /** How many frames are worked on at the same time; {@link FRAMES_IN_FLIGHT} unless given. */
+  readonly inFlight?: number | undefined;
   /** Called with the raw bytes of each frame, in order. The buffer is used again afterwards: do not keep it. */
   readonly onRaw?: (raw: Buffer) => void;
 }
@@ -35,7 +38,7 @@ export async function* compressFrames(
   source: AsyncIterable<Uint8Array>,
   options: FrameOptions,
 ): AsyncGenerator<Buffer, void, void> {
-  const { frameBytes, level, onRaw } = options;
+  const { frameBytes, level, inFlight: most = FRAMES_IN_FLIGHT, onRaw } = options;
   const idle: Buffer[] = [];
   const inFlight: Promise<Buffer>[] = [];
   let frame: Buffer = Buffer.allocUnsafeSlow(frameBytes);
@@ -58,7 +61,7 @@ export async function* compressFrames(
       while (offset < chunk.length) {
         if (filled === frameBytes) {
           start();
-          if (inFlight.length >= FRAMES_IN_FLIGHT) yield await (inFlight.shift() as Promise<Buffer>);
+          if (inFlight.length >= most) yield await (inFlight.shift() as Promise<Buffer>);
           frame = idle.pop() ?? Buffer.allocUnsafeSlow(frameBytes);
         }
         const count = Math.min(chunk.length - offset, frameBytes - filled);
@@ -86,5 +89,8 @@ async function compressFrame(raw: Buffer, level: number): Promise<Buffer> {
     },
   });
   // The result is a view on that room. Who collects many small frames must not hold 4 MiB for each.
-  return compressed.length < raw.length / 2 ? Buffer.from(compressed) : compressed;
+  if (compressed.length >= raw.length / 2) return compressed;
+  const own = Buffer.from(compressed);
+  release(compressed);
+  return own;
 }

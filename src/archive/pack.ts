@@ -1,6 +1,7 @@
 import { sealStream } from "./age-stream.ts";
 import { compressFrames, DEFAULT_FRAME_BYTES, DEFAULT_LEVEL } from "./frames.ts";
 import { abortable, Meter } from "./metered.ts";
+import { release } from "./release.ts";
 
 export interface PackOptions {
   /** age recipients (`age1…`) that can open the result; with none it is not sealed. */
@@ -10,6 +11,8 @@ export interface PackOptions {
   readonly frameBytes?: number | undefined;
   /** Compression level of zstd, 1 to 19; 3 unless given. */
   readonly level?: number | undefined;
+  /** How many frames are worked on at the same time; as many as the cores can take unless given. */
+  readonly inFlight?: number | undefined;
   /** Whether the SHA-256 of the raw bytes is wanted; true unless given. */
   readonly hashRaw?: boolean | undefined;
 }
@@ -55,6 +58,7 @@ export function pack(source: AsyncIterable<Uint8Array>, options: PackOptions): P
       hashRaw = true,
       frameBytes = DEFAULT_FRAME_BYTES,
       level = DEFAULT_LEVEL,
+      inFlight,
     } = options;
     const raw = new Meter();
     const stored = new Meter();
@@ -63,13 +67,14 @@ export function pack(source: AsyncIterable<Uint8Array>, options: PackOptions): P
     const compressed = compressFrames(abortable(source, signal), {
       frameBytes,
       level,
+      inFlight,
       onRaw(frame) {
         rawBytes += frame.length;
         if (hashRaw) raw.add(frame);
       },
     });
-    const measured = recordLengths(compressed, frames);
     const sealed = recipients.length > 0;
+    const measured = recordLengths(compressed, frames, sealed);
     for await (const piece of sealed ? sealStream(measured, recipients) : measured) {
       stored.add(piece);
       yield piece;
@@ -94,12 +99,15 @@ export function pack(source: AsyncIterable<Uint8Array>, options: PackOptions): P
   };
 }
 
+/** `last`: who reads the frames is done with one when it asks for the next. */
 async function* recordLengths(
   frames: AsyncIterable<Buffer>,
   lengths: number[],
+  last: boolean,
 ): AsyncGenerator<Buffer, void, void> {
   for await (const frame of frames) {
     lengths.push(frame.length);
     yield frame;
+    if (last) release(frame);
   }
 }

@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import { type PackResult, pack, packedSuffix } from "../archive/pack.ts";
+import { release } from "../archive/release.ts";
 import { objectKey } from "../catalog/layout.ts";
 import type { BackupObject } from "../catalog/manifest.ts";
 import type { Context } from "../context.ts";
@@ -122,7 +123,7 @@ async function storeArchive(
   context: Context,
 ): Promise<BackupObject> {
   const name = `${archive}.tar${packedSuffix(target.recipients)}`;
-  const packed = pack(reader.archive(progress), {
+  const packed = pack(givenBack(reader.archive(progress)), {
     recipients: target.recipients,
     signal: context.signal,
     hashRaw: false,
@@ -150,6 +151,14 @@ async function storeArchive(
     frameBytes: result.frameBytes,
     frames: result.frames,
   };
+}
+
+/** `pack` has copied a chunk when it asks for the next. */
+async function* givenBack(chunks: AsyncIterable<Buffer>): AsyncGenerator<Buffer, void, void> {
+  for await (const chunk of chunks) {
+    yield chunk;
+    release(chunk);
+  }
 }
 
 async function storeManifest(

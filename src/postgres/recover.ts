@@ -121,7 +121,12 @@ async function present(
   try {
     const timeline = await requireSameCluster(session, details.systemIdentifier, subject);
     version = (await session.query("SELECT current_setting('server_version')"))[0]?.[0] ?? "";
-    reached = { lsn: await reachedLsn(scratch, timeline, plan, subject), timeline, ...proof, completeUntil: details.startTime };
+    reached = {
+      lsn: await reachedLsn(scratch, timeline, plan, subject),
+      timeline,
+      ...proof,
+      completeUntil: details.startTime,
+    };
     await warnOfCollations(session, context);
     await createTemporaryRole(session, role);
   } finally {

@@ -48,7 +48,8 @@ export async function archiveSegment(
       if ((await store.stat(segmentKey(component, name, form), signal)) !== undefined) return 0;
     }
   }
-  const packed = pack(once(bytes), { recipients, signal, hashRaw: false });
+  // One frame at a time: several segments may be on their way, and memory counts more than speed.
+  const packed = pack(once(bytes), { recipients, signal, hashRaw: false, inFlight: 1 });
   return await store.put(segmentKey(component, name, sealed), packed.stream, {
     signal,
     expectedBytes: bytes.length + 2 ** 20,

@@ -1,3 +1,4 @@
+import { release } from "../archive/release.ts";
 import { formatLsn, lsn, segmentBefore, segmentName, segmentStart } from "../catalog/lsn.ts";
 import { timelineOfSegment } from "../catalog/timelines.ts";
 import type { RestorePoint } from "../catalog/wal.ts";
@@ -85,6 +86,7 @@ export function startPull(replication: Connection, options: PullOptions, context
       const point = goal?.point;
       const holdsPoint = point !== undefined && segmentBefore(lsn(point.lsn), walSegmentBytes) === number;
       bytes += await archiveSegment(archive, name, content, holdsPoint ? point : undefined, context);
+      release(content);
       segments += 1;
       progress.add(content.length);
       stored.add(number);

@@ -1,3 +1,4 @@
+import { release } from "../archive/release.ts";
 import { formatLsn, segmentStart } from "../catalog/lsn.ts";
 import { AbortedError, ToolError } from "../errors.ts";
 import type { Connection } from "./connection.ts";
@@ -95,6 +96,7 @@ export function openWalStream(replication: Connection, options: WalStreamOptions
           );
         }
         const whole = fill(parsed.data);
+        if (rest === undefined) release(message);
         if (whole !== undefined) return whole;
       }
     },
