@@ -1,6 +1,7 @@
 /**
- * Peak memory and rates of the backup and drill bundles on databases of several sizes: `node bench/memory.ts 3 6`
- * (sizes in GB; default 3 and 6). Needs about three times the largest size of free disk. Prints a Markdown table.
+ * Peak memory and rates of the backup and drill bundles on databases of several sizes: `npm run bench -- 3 6 s3:3`
+ * (sizes in GB; the store is a folder, or with `s3:` a bucket over HTTP on this machine; that is the default too).
+ * Needs about three times the largest size of free disk. Prints a Markdown table.
  */
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { cpus, tmpdir } from "node:os";
@@ -10,6 +11,7 @@ import { stringify } from "yaml";
 import { variable } from "../scripts/demo/runbook.ts";
 import { startPostgres, type TestPostgres } from "../scripts/lib/postgres.ts";
 import { type StepOptions, type StepResult, startStep } from "../scripts/lib/runner.ts";
+import { startS3 } from "../test/support/s3.ts";
 
 interface Measured {
   readonly seconds: number;
@@ -59,7 +61,8 @@ async function fill(server: TestPostgres, gigabytes: number): Promise<number> {
   return Number(row?.bytes);
 }
 
-async function bench(gigabytes: number): Promise<string[]> {
+async function bench(kind: string, gigabytes: number): Promise<string[]> {
+  const s3 = kind === "s3" ? await startS3() : undefined;
   const workspace = await mkdtemp(join(tmpdir(), "drillbook-bench-"));
   await using server = await startPostgres({ settings: { max_wal_size: "4GB", shared_buffers: "256MB" } });
   try {
@@ -67,7 +70,10 @@ async function bench(gigabytes: number): Promise<string[]> {
     const identity = await generateIdentity();
     const recipients = [await identityToRecipient(identity)];
     const runbook = join(workspace, "runbook.yml");
-    const store = { type: "file", path: join(workspace, "store") };
+    const store =
+      s3 === undefined
+        ? { type: "file", path: join(workspace, "store") }
+        : { type: "s3", bucket: s3.bucket, endpoint: s3.endpoint, region: "us-east-1" };
     await writeFile(
       runbook,
       stringify({
@@ -89,18 +95,20 @@ async function bench(gigabytes: number): Promise<string[]> {
         },
       }),
     );
-    const env = { DATABASE_URL: server.url, AGE_IDENTITY: identity };
+    const env = { DATABASE_URL: server.url, AGE_IDENTITY: identity, ...s3?.env };
     const backup = await measure("backup", { workspace, env, with: { runbook } });
     const drill = await measure("pitr-drill", { workspace, env, with: { runbook } });
-    return [row(bytes, "backup", backup), row(bytes, "pitr-drill", drill)];
+    return [row(bytes, kind, "backup", backup), row(bytes, kind, "pitr-drill", drill)];
   } finally {
+    await s3?.close();
     await rm(workspace, { recursive: true, force: true });
   }
 }
 
-function row(bytes: number, action: string, { seconds, peakBytes }: Measured): string {
+function row(bytes: number, kind: string, action: string, { seconds, peakBytes }: Measured): string {
   const cells = [
     `${(bytes / 1e9).toFixed(2)} GB`,
+    kind,
     action,
     `${seconds.toFixed(1)} s`,
     `${Math.round(bytes / seconds / MB)} MB/s`,
@@ -109,9 +117,11 @@ function row(bytes: number, action: string, { seconds, peakBytes }: Measured): s
   return `| ${cells.join(" | ")} |`;
 }
 
-const sizes = process.argv.slice(2).map(Number);
+const runs = process.argv.slice(2);
 console.log(`${cpus().length} × ${cpus()[0]?.model}, Node ${process.versions.node}\n`);
-console.log("| Database | Action | Time | Rate | Peak memory |\n| --- | --- | ---: | ---: | ---: |");
-for (const gigabytes of sizes.length > 0 ? sizes : [3, 6]) {
-  for (const line of await bench(gigabytes)) console.log(line);
+console.log("| Database | Store | Action | Time | Rate | Peak memory |");
+console.log("| --- | --- | --- | ---: | ---: | ---: |");
+for (const run of runs.length > 0 ? runs : ["3", "6", "s3:3"]) {
+  const [, kind = "file", size = "3"] = /^(?:(\w+):)?([\d.]+)$/.exec(run) ?? [];
+  for (const line of await bench(kind, Number(size))) console.log(line);
 }

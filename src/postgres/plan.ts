@@ -178,7 +178,9 @@ function isGap(
   const { segmentBytes } = inventory;
   const hole = parseSegmentName(missing, segmentBytes)?.number ?? 0;
   const archived = last === undefined ? undefined : parseSegmentName(last, segmentBytes);
-  if (archived !== undefined && archived.timeline === timeline && archived.number >= hole) return true;
+  // Segments are stored in any order, so a run that was broken off, or is under way, leaves holes behind the last
+  // successful run's end: nothing was promised there, and the next run fills them.
+  if (archived !== undefined && archived.timeline === timeline) return archived.number >= hole;
   const behind = [...inventory.segments.keys(), ...inventory.unfinished]
     .map((name) => parseSegmentName(name, segmentBytes))
     .filter((segment) => segment !== undefined);

@@ -237,10 +237,7 @@ describe("the runbook", () => {
     const result = await withRunbook(text);
     await expectOneSentence(result, /conection.*connection/s);
     const line = text.split("\n").findIndex((one) => one.includes("conection:")) + 1;
-    expect(result.annotations[0]?.properties).toMatchObject({
-      file: ".github/runbook.yml",
-      line: String(line),
-    });
+    expectPlace(result, line);
     expect(Number(result.annotations[0]?.properties.col)).toBeGreaterThan(1);
   });
 

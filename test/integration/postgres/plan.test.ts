@@ -203,6 +203,10 @@ describe("a recovery's plan", () => {
     } as const;
     await writeHeartbeat(store, { ...beat, lastSegment: segmentName(1, 7, SEGMENT) });
     expect((await plan("latest")).segments.length).toBe(3);
+    // A run that was broken off had stored the second of two segments before the first.
+    await putSegment(9);
+    expect((await plan("latest")).goal).toMatchObject({ name: "drillbook-7" });
+    expect((await plan("latest")).warning).toBeUndefined();
     await writeHeartbeat(store, { ...beat, lastSegment: next });
     await expect(plan("latest")).rejects.toThrow(
       `${store.describe(segmentKey("db", next, false))} is missing`,

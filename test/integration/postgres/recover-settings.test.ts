@@ -12,6 +12,7 @@ import { findRunUser } from "../../../src/postgres/run-user.ts";
 import { createScratch } from "../../../src/postgres/scratch.ts";
 import { freePort } from "../../../src/postgres/server.ts";
 import { startWalWindow } from "../../../src/postgres/wal-window.ts";
+import { binDirOf } from "../../support/postgres.ts";
 import { ask, openSource, roomContext, withConfig } from "./recovering.ts";
 
 describe.each([15, 18])("what the source of PostgreSQL %i was configured with", (major) => {
@@ -168,7 +169,7 @@ test("the server programs must be of the backup's major version", async () => {
   await expect(source.recover("latest", { setting: none, context })).rejects.toThrow(
     /server\.bin-dir is \/nowhere/,
   );
-  const other = withConfig(source, { server: { "bin-dir": binDir.replace("pg18", "pg15") } });
+  const other = withConfig(source, { server: { "bin-dir": await binDirOf(15) } });
   await expect(source.recover("latest", { setting: other, context })).rejects.toThrow(
     /PostgreSQL 15\.\S+, but the backup is of PostgreSQL 18/,
   );
