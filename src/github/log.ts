@@ -11,7 +11,6 @@ export function harmless(text: string): string {
   return (
     text
       .replaceAll(/\r\n?/g, "\n")
-      // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is taken out.
       .replaceAll(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u2028\u2029]/g, " ")
       .replaceAll(/^(\s*)::/gm, "$1| ::")
       .replaceAll("##[", "## [")
