@@ -200,7 +200,7 @@ async function takeSteps(
       takeOne(step, options, state, start, world, context),
     );
     over = result.ends === true;
-    if ("recover" in step && !over) over = await checkRecovered(step.recover, options, state, context);
+    if ("recover" in step && !over) over = await checkRecovered(step.recover, state, context);
   }
 }
 
@@ -232,15 +232,9 @@ async function recoverOne(
 }
 
 /** Whether the drill is over after it. */
-async function checkRecovered(
-  name: string,
-  options: DrillOptions,
-  state: DrillState,
-  context: Context,
-): Promise<boolean> {
+async function checkRecovered(name: string, state: DrillState, context: Context): Promise<boolean> {
   const recovered = state.recovered.findLast((one) => one.component === name)?.recovered;
-  const checks = options.runbook.config.components[name]?.checks ?? [];
-  if (recovered === undefined || checks.length === 0) return false;
+  if (recovered === undefined) return false;
   const about = { kind: "check", title: `Check ${name}`, component: name } as const;
   const result = await takeStep(about, state, context, () =>
     componentChecks(name, recovered, state, context.signal),
