@@ -16,6 +16,7 @@ export function compareObjects(then: readonly SchemaObject[], now: readonly Sche
   const after = byIdentity(now);
   const tablesBefore = new Set(then.filter((one) => one.kind === "table").map((one) => one.name));
   const tablesAfter = new Set(now.filter((one) => one.kind === "table").map((one) => one.name));
+  const oidsBefore = new Set(then.flatMap((one) => one.oid ?? []));
   const tableNow = new Map(now.flatMap((one) => (one.oid === undefined ? [] : [[one.oid, one.name]])));
 
   const absent = [...before.values()].filter((one) => !after.has(identity(one)));
@@ -34,7 +35,9 @@ export function compareObjects(then: readonly SchemaObject[], now: readonly Sche
         return `${one.kind} ${one.name} ${where}`;
       }),
     ...changed.map(({ one, other }) => describeChange(one, other)),
-    ...added.filter((one) => told(one, tablesBefore)).map((one) => `${one.kind} ${one.name} is new`),
+    ...added
+      .filter((one) => told(one, tablesBefore) && !(one.oid !== undefined && oidsBefore.has(one.oid)))
+      .map((one) => `${one.kind} ${one.name} is new`),
   ];
   return { lines, absent, changed: changed.length, added: added.length };
 }
