@@ -13,7 +13,7 @@ import type { TestPostgres } from "../../support/postgres.ts";
 const TEXT = { getTypeParser: () => (value: string) => value };
 
 /** A server of a test as integrity checks see a recovered one. */
-export async function groundOf(
+async function groundOf(
   server: TestPostgres,
   more: Partial<Ground> = {},
 ): Promise<Ground & { readonly context: TestContext }> {
@@ -46,6 +46,7 @@ function sessionOf(client: pg.Client): Session {
       const config = { text, values: [...(values ?? [])], rowMode: "array", types: TEXT } as const;
       return (await client.query<(string | null)[]>(config)).rows;
     },
+    firstRows: () => Promise.reject(new Error("integrity checks read all rows")),
     close: () => client.end(),
   };
 }
