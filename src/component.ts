@@ -55,11 +55,13 @@ export interface Recovered {
   readonly access: Readonly<Record<string, string>>;
   /** Facts for the record, such as `{ postgres: "17.5" }`. */
   readonly facts: Readonly<Record<string, string>>;
-  /**
-   * Runs the checks of the component's config, in order, then those that the component always makes. A check that could
-   * not run is `unverified`.
-   */
+  /** Runs the checks of the component's config, in order. A check that could not run is `unverified`. */
   check(): Promise<CheckResult[]>;
+  /**
+   * Whether all that came back is whole, whatever the config's checks look at; absent when nothing looks. It may read
+   * everything, so its time is no part of the recovery.
+   */
+  readonly inspect?: (() => Promise<CheckResult[]>) | undefined;
   /** Stops what runs and removes its files, unless `keep`. Safe to call twice. */
   dispose(options?: { readonly keep?: boolean }): Promise<void>;
 }

@@ -15,7 +15,7 @@ import { neededBytes, requireFreeDisk } from "./disk.ts";
 import { restoreDataFolder } from "./fetch-data.ts";
 import { historyFile, segmentFile } from "./fetch-wal.ts";
 import { planRecovery, type RecoveryPlan } from "./plan.ts";
-import { checkRecovered } from "./recovered-checks.ts";
+import { checksOf } from "./recovered-checks.ts";
 import { proveStop } from "./recovery-proof.ts";
 import { type Replayed, replay } from "./replay.ts";
 import { findRunUser, type RunUser } from "./run-user.ts";
@@ -165,21 +165,17 @@ async function present(
     reached,
     phases,
     access: accessOf(role, port, details.database),
-    facts: {
-      postgres: version,
-      ...(setting.config.integrity ? {} : { integrity: "not checked, because the runbook switches it off" }),
-    },
-    check: () =>
-      checkRecovered({
-        setting,
-        manifest,
-        details,
-        address,
-        momentMicros: momentOf(plan),
-        reachedLsn: lsn(reached.lsn),
-        temporaryRole: role.name,
-        context,
-      }),
+    facts: { postgres: version, ...switchedOff(setting.config) },
+    ...checksOf({
+      setting,
+      manifest,
+      details,
+      address,
+      momentMicros: momentOf(plan),
+      reachedLsn: lsn(reached.lsn),
+      temporaryRole: role.name,
+      context,
+    }),
     dispose,
   };
 }
@@ -256,6 +252,14 @@ function extraSettings(config: PostgresConfig): Record<string, string> {
   );
   checkExtraSettings(extra);
   return extra;
+}
+
+/** What the record says of checks that the runbook does not want. */
+function switchedOff({ census, integrity }: PostgresConfig): Record<string, string> {
+  return {
+    ...(integrity ? {} : { integrity: "not checked, because the runbook switches it off" }),
+    ...(census === false ? { census: "none, because the runbook switches it off" } : {}),
+  };
 }
 
 /** What `max-age` counts back from. */

@@ -28,33 +28,50 @@ export interface RecoveredServer {
   readonly context: Context;
 }
 
-/**
- * The checks of the runbook, then, unless the runbook says `integrity: false`, whether all that came back is whole and
- * is what the census says.
- */
-export async function checkRecovered(server: RecoveredServer): Promise<CheckResult[]> {
-  const { setting, details, address, context } = server;
-  const component = setting.name;
+/** The checks that a recovered server is asked for. */
+export interface RecoveredChecks {
+  /** Those of the runbook. */
+  check(): Promise<CheckResult[]>;
+  /** Whether all that came back is whole and is what the census says; undefined with `integrity: false`. */
+  readonly inspect: (() => Promise<CheckResult[]>) | undefined;
+}
+
+export function checksOf(server: RecoveredServer): RecoveredChecks {
+  const { setting, manifest, details, address, context } = server;
   let census: Promise<Census | undefined> | undefined;
   const loadCensus = () => {
-    census ??= readCensus(setting, server.manifest, context.signal);
+    census ??= readCensus(setting, manifest, context.signal);
     return census;
   };
-  const results = await runChecks(setting.config.checks, {
-    component,
-    census: async () => viewOf(await loadCensus(), details.database),
-    momentMicros: server.momentMicros,
-    open: () => openSession(address, details.database, context.signal),
-  });
-  if (!setting.config.integrity) return results;
-  const document = await loadCensus().catch((error: unknown) => {
+  return {
+    check: () =>
+      runChecks(setting.config.checks, {
+        component: setting.name,
+        census: async () => viewOf(await loadCensus(), details.database),
+        momentMicros: server.momentMicros,
+        open: () => openSession(address, details.database, context.signal),
+      }),
+    inspect: setting.config.integrity ? () => inspectWith(server, loadCensus) : undefined,
+  };
+}
+
+async function inspectWith(
+  server: RecoveredServer,
+  loadCensus: () => Promise<Census | undefined>,
+): Promise<CheckResult[]> {
+  const { setting, details, context } = server;
+  const component = setting.name;
+  const results: CheckResult[] = [];
+  const census = await loadCensus().catch((error: unknown) => {
     if (error instanceof AbortedError || context.signal.aborted) throw error;
     const status = error instanceof DefectError ? ("failed" as const) : ("unverified" as const);
     results.push({ component, check: "census", status, expected: "readable", actual: messageOf(error) });
     return undefined;
   });
-  const ground = await groundOf(server, document);
-  return [...results, ...(await inspect(ground, component, details.database))];
+  const ground = await groundOf(server, census);
+  // Without a census nothing is left out in silence, unless the runbook itself wants none.
+  const compare = census !== undefined || (setting.config.census !== false && results.length === 0);
+  return [...results, ...(await inspect(ground, component, details.database, compare))];
 }
 
 function viewOf(census: Census | undefined, database: string): CensusView | undefined {

@@ -7,19 +7,20 @@ import { FLAWS, judgeFlaws, type ObjectsByDatabase, readAllObjects } from "./fla
 import type { Answer, Ground } from "./ground.ts";
 import { heapsAnswer, sweepHeaps } from "./heaps.ts";
 import { checkPages } from "./pages.ts";
-import { checkRoles } from "./roles.ts";
+import { compareRoles } from "./roles.ts";
 import { compareSchema } from "./schema.ts";
 import { checkSequences } from "./sequences.ts";
 import type { Swept } from "./sweep.ts";
 
 /**
  * Everything that can be told of a recovered server without knowing what is in its tables. A check that can't run is
- * `unverified`. Throws an AbortedError alone.
+ * `unverified`. `compare`: schema and roles with the census too. Throws an AbortedError alone.
  */
 export async function inspect(
   ground: Ground,
   component: string,
   mainDatabase: string,
+  compare = true,
 ): Promise<CheckResult[]> {
   const results: CheckResult[] = [];
   async function take(check: string, work: () => Promise<Answer> | Answer): Promise<void> {
@@ -34,9 +35,13 @@ export async function inspect(
     objects ??= await readAllObjects(ground);
     return await work(objects);
   };
-  await take("schema as in the census", () => withObjects((all) => compareSchema(ground, all, mainDatabase)));
+  if (compare) {
+    await take("schema as in the census", () =>
+      withObjects((all) => compareSchema(ground, all, mainDatabase)),
+    );
+    await take("roles as in the census", () => compareRoles(ground));
+  }
   await take("integrity: extensions", () => checkExtensions(ground));
-  await take("integrity: roles", () => checkRoles(ground));
   await take("integrity: collation versions", () => checkCollations(ground));
   await take("integrity: valid indexes", () => withObjects((all) => judgeFlaws(ground, all, FLAWS.indexes)));
   await take("integrity: valid constraints", () =>

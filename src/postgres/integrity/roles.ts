@@ -5,8 +5,8 @@ import { isSteady } from "./steadiness.ts";
 
 const EXPECTED = "the roles of the census, with their attributes and memberships";
 
-/** The roles against the census. */
-export async function checkRoles(ground: Ground): Promise<Answer> {
+/** The roles against the census; see {@link import("./schema.ts").compareSchema} for what a difference means. */
+export async function compareRoles(ground: Ground): Promise<Answer> {
   const { census, databases, reachedLsn, temporaryRole } = ground;
   const session = await ground.openSpelling(databases[0] ?? "postgres");
   const roles = await readRoles((text, values) => session.query(text, values)).finally(() => session.close());

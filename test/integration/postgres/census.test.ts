@@ -20,7 +20,10 @@ function byName(results: readonly CheckResult[]): Record<string, CheckResult> {
 async function checked(source: Source, target: string, config: Readonly<Record<string, unknown>> = {}) {
   const recovered = await source.recover(target, { setting: withConfig(source, config) });
   try {
-    return { recovered, results: byName(await recovered.check()) };
+    return {
+      recovered,
+      results: byName([...(await recovered.check()), ...((await recovered.inspect?.()) ?? [])]),
+    };
   } finally {
     await recovered.dispose();
   }
@@ -277,10 +280,12 @@ describe("the census", () => {
     const manifest = await source.backup();
     expect(manifest?.objects.map((one) => one.name)).not.toContain("census.json.zst");
     const { results } = await checked(source, "latest");
-    expect(results["schema as in the census"]).toMatchObject({
-      status: "unverified",
-      actual: "the backup has no census",
-    });
+    for (const check of ["schema as in the census", "roles as in the census"]) {
+      expect(results[check]).toMatchObject({ status: "unverified", actual: "the backup has no census" });
+    }
+    const { results: without, recovered: told } = await checked(source, "latest", { census: false });
+    expect(Object.values(without).map((one) => one.status)).toEqual(Array(9).fill("passed"));
+    expect(told.facts).toMatchObject({ census: "none, because the runbook switches it off" });
     const { recovered, results: none } = await checked(source, "latest", { integrity: false });
     expect(none).toEqual({});
     expect(recovered.facts).toMatchObject({ integrity: "not checked, because the runbook switches it off" });

@@ -100,11 +100,11 @@ describe("an abort", () => {
     const log = {
       ...context.log,
       info: (line: string) => {
-        if (line.startsWith("integrity: roles")) context.abort();
+        if (line.startsWith("integrity: extensions")) context.abort();
       },
     };
     const recovered = await source.recover("latest", { context: { ...context, log } });
-    await expect(recovered.check()).rejects.toThrow(AbortedError);
+    await expect(recovered.inspect?.()).rejects.toThrow(AbortedError);
     await recovered.dispose();
     expect(context.remains()).toEqual([]);
   });
