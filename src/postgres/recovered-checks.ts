@@ -79,14 +79,18 @@ function viewOf(census: Census | undefined, database: string): CensusView | unde
   return one && { resolve: (table) => census?.tables[table], rows: one.rows };
 }
 
+const INSPECTING = [
+  // Event triggers of the source would see the extensions that the checks create.
+  "SET session_replication_role = replica",
+  // A prepared transaction that came with the backup keeps its locks for ever.
+  "SET lock_timeout = '30s'",
+];
+
 async function groundOf(server: RecoveredServer, census: Census | undefined): Promise<Ground> {
   const { details, address, context } = server;
   const open = async (database: string, statements: readonly string[] = []): Promise<Session> => {
     const session = await openSession(address, database, context.signal);
-    // Event triggers of the source would see the extensions that the checks create.
-    for (const statement of ["SET session_replication_role = replica", ...statements]) {
-      await session.query(statement);
-    }
+    for (const statement of [...INSPECTING, ...statements]) await session.query(statement);
     return session;
   };
   const session = await openAnySession(address, [details.database, "postgres", "template1"], context.signal);

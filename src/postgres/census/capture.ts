@@ -1,5 +1,5 @@
 import type { Context } from "../../context.ts";
-import { AbortedError, messageOf } from "../../errors.ts";
+import { AbortedError, messageOf, ToolError, UserError } from "../../errors.ts";
 import { type Ask, cell, gently } from "../ask.ts";
 import type { Connection } from "../connection.ts";
 import { SERVER_TIME } from "../source-facts.ts";
@@ -189,7 +189,7 @@ async function withDatabase<T extends object>(
     await prepare(ask);
     return await work(ask);
   } catch (error) {
-    if (error instanceof AbortedError) throw error;
+    if (!(error instanceof ToolError || error instanceof UserError)) throw error;
     return messageOf(error);
   } finally {
     await connection?.close();
@@ -202,8 +202,11 @@ async function begin(ask: Ask, snapshot?: string): Promise<void> {
   if (snapshot !== undefined) await ask(`SET TRANSACTION SNAPSHOT '${snapshot}'`);
 }
 
+const POSITION = `SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()
+  ELSE pg_current_wal_insert_lsn() END`;
+
 async function readLsn(ask: Ask): Promise<string> {
-  return cell((await ask("SELECT pg_current_wal_insert_lsn()"))[0], 0);
+  return cell((await ask(POSITION))[0], 0);
 }
 
 /** Functions of the catalog see not the snapshot but the present, so an object may vanish under them. */

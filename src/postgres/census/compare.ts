@@ -14,8 +14,8 @@ export interface Difference {
 export function compareObjects(then: readonly SchemaObject[], now: readonly SchemaObject[]): Difference {
   const before = byIdentity(then);
   const after = byIdentity(now);
-  const tablesBefore = new Set(then.filter((one) => one.kind === "table").map((one) => one.name));
-  const tablesAfter = new Set(now.filter((one) => one.kind === "table").map((one) => one.name));
+  const tablesBefore = tablesOf(then);
+  const tablesAfter = tablesOf(now);
   const oidsBefore = new Set(then.flatMap((one) => one.oid ?? []));
   const tableNow = new Map(now.flatMap((one) => (one.oid === undefined ? [] : [[one.oid, one.name]])));
 
@@ -40,6 +40,11 @@ export function compareObjects(then: readonly SchemaObject[], now: readonly Sche
       .map((one) => `${one.kind} ${one.name} is new`),
   ];
   return { lines, absent, changed: changed.length, added: added.length };
+}
+
+/** Names of tables and views, which are the objects that have parts. */
+function tablesOf(objects: readonly SchemaObject[]): Set<string> {
+  return new Set(objects.filter((one) => one.oid !== undefined).map((one) => one.name));
 }
 
 function describeChange(one: SchemaObject, other: SchemaObject): string {

@@ -159,7 +159,7 @@ export async function readObjects(ask: Ask, major: number): Promise<SchemaObject
   for (const { kind, query, digest = false } of kindsOf(major)) {
     for (const [name, definition, oid, of, flaw] of await ask(`${query} ORDER BY 1`)) {
       objects.push({
-        kind,
+        kind: /^(?:materialized )?view\b/.exec(kind === "table" ? (definition ?? "") : "")?.[0] ?? kind,
         name: name ?? "",
         definition: digest ? sha256(definition ?? "") : (definition ?? ""),
         ...(typeof oid === "string" ? { oid } : {}),

@@ -1,6 +1,7 @@
 import { AbortedError, messageOf } from "../../errors.ts";
 import { type Ask, cell, gently } from "../ask.ts";
 import type { TableRows } from "./document.ts";
+import { hasNoForeignPart } from "./foreign.ts";
 
 /** A table that may be counted. */
 interface Countable {
@@ -22,9 +23,7 @@ const TABLES = `SELECT format('%I.%I', n.nspname, c.relname),
         THEN format('the role may not read it: GRANT USAGE ON SCHEMA %I TO %I', n.nspname, current_user)
       WHEN NOT has_table_privilege(c.oid, 'SELECT')
         THEN format('the role may not read it: GRANT SELECT ON %I.%I TO %I', n.nspname, c.relname, current_user)
-      WHEN c.relkind = 'p' AND EXISTS (
-          SELECT FROM pg_partition_tree(c.oid) t JOIN pg_class l ON l.oid = t.relid WHERE l.relkind = 'f')
-        THEN 'it has foreign partitions' END
+      WHEN NOT (${hasNoForeignPart("c.oid")}) THEN 'it has foreign partitions' END
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
   WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't'
     AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname !~ '^pg_(toast|temp)'

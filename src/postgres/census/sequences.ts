@@ -1,6 +1,7 @@
 import { AbortedError } from "../../errors.ts";
 import { type Ask, cell, gently } from "../ask.ts";
 import type { SequenceState } from "./document.ts";
+import { hasNoForeignPart } from "./foreign.ts";
 
 /** A sequence that gives a column its values: it owns the column, or the column's default calls it. */
 interface Feeding {
@@ -29,7 +30,7 @@ const FEEDING = `
     JOIN pg_class t ON t.oid = u.relation AND t.relkind IN ('r', 'p') AND t.relpersistence = 'p'
     JOIN pg_namespace tn ON tn.oid = t.relnamespace
     JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum = u.attribute
-  WHERE NOT p.seqcycle AND a.atttypid IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype, 'numeric'::regtype)
+  WHERE NOT p.seqcycle AND ${hasNoForeignPart("t.oid")} AND a.atttypid IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype, 'numeric'::regtype)
   ORDER BY 1, 2, 3`;
 
 /** The sequences of this database that feed a column. One that cycles promises nothing and is left out. */

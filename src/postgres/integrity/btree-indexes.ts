@@ -3,19 +3,26 @@ import type { Answer, Ground } from "./ground.ts";
 import { sweep, sweepAnswer } from "./sweep.ts";
 
 /** Whether the index sorts by a collation whose library has another version here than in the source. */
-const SORTED_ELSEWHERE = `EXISTS (
-  SELECT FROM unnest(i.indcollation) AS used (oid) JOIN pg_collation co ON co.oid = used.oid
-  WHERE CASE co.collprovider
-    WHEN 'd' THEN (
-      SELECT datcollversion IS DISTINCT FROM pg_database_collation_actual_version(oid)
-      FROM pg_database WHERE datname = current_database())
-    ELSE co.collversion IS DISTINCT FROM pg_collation_actual_version(co.oid) END)`;
+function sortedElsewhere(major: number): string {
+  // 14 knows no version of a database's own collation.
+  const ofDatabase =
+    major < 15
+      ? "false"
+      : `(SELECT datcollversion IS DISTINCT FROM pg_database_collation_actual_version(oid)
+          FROM pg_database WHERE datname = current_database())`;
+  return `EXISTS (
+    SELECT FROM unnest(i.indcollation) AS used (oid) JOIN pg_collation co ON co.oid = used.oid
+    WHERE CASE co.collprovider WHEN 'd' THEN ${ofDatabase}
+      ELSE co.collversion IS DISTINCT FROM pg_collation_actual_version(co.oid) END)`;
+}
 
-const INDEXES = `SELECT c.oid, format('index %I.%I', n.nspname, c.relname), pg_relation_size(c.oid),
-    ${SORTED_ELSEWHERE}, c.relisshared
-  FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-    JOIN pg_am a ON a.oid = c.relam
-  WHERE a.amname = 'btree' AND c.relkind = 'i' AND c.relpersistence <> 't' AND i.indisvalid AND i.indisready`;
+function indexes(major: number): string {
+  return `SELECT c.oid, format('index %I.%I', n.nspname, c.relname), pg_relation_size(c.oid),
+      ${sortedElsewhere(major)}, c.relisshared
+    FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+      JOIN pg_am a ON a.oid = c.relam
+    WHERE a.amname = 'btree' AND c.relkind = 'i' AND c.relpersistence <> 't' AND i.indisvalid AND i.indisready`;
+}
 
 /** From this version of amcheck on (PostgreSQL 17) uniqueness can be checked too. */
 const CHECKS_UNIQUENESS = 1.4;
@@ -25,7 +32,7 @@ export async function checkBtreeIndexes(ground: Ground): Promise<Answer> {
   const swept = await sweep(ground, {
     label: "Integrity: B-tree indexes",
     extension: "amcheck",
-    list: INDEXES,
+    list: indexes(ground.major),
     async look(session, item, { schema, version }) {
       const more = version >= CHECKS_UNIQUENESS ? ", checkunique => true" : "";
       await session.query(

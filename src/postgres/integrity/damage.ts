@@ -13,3 +13,13 @@ export function provesDamage(error: unknown): boolean {
   if (code !== undefined && DAMAGE.has(code)) return true;
   return FILE_GONE.test(messageOf(error));
 }
+
+/** Classes of SQLSTATE whose messages name objects and files, and never what is in a row. */
+const HARMLESS = /^(?:08|0A|3D|3F|42|53|54|55|57|58|XX)/;
+
+/** What an error says, unless it may repeat a value of a table: an index may call any function. */
+export function tell(error: unknown): string {
+  const code = codeOf(error);
+  if (code === undefined || !/^[0-9A-Z]{5}$/.test(code) || HARMLESS.test(code)) return messageOf(error);
+  return `the server's error ${code}`;
+}

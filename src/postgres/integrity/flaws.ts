@@ -24,7 +24,6 @@ export async function readAllObjects(ground: Ground): Promise<ObjectsByDatabase>
 export interface FlawKind {
   readonly flaw: Flaw;
   readonly kind: string;
-  /** `indexes are invalid` */
   readonly words: string;
   readonly expected: string;
 }
@@ -39,7 +38,7 @@ export const FLAWS: Readonly<Record<"indexes" | "constraints" | "views", FlawKin
   },
   views: {
     flaw: "unpopulated",
-    kind: "table",
+    kind: "materialized view",
     words: "unpopulated",
     expected: "no materialized view empty that was populated",
   },
@@ -56,7 +55,7 @@ export function judgeFlaws(ground: Ground, all: ObjectsByDatabase, asked: FlawKi
   const notes: string[] = [];
   for (const [database, objects] of all) {
     const then = censusOf(ground.census, database);
-    total += objects.filter((one) => isOfKind(one, asked)).length;
+    total += objects.filter((one) => one.kind === asked.kind).length;
     const { known, turned, fresh } = compareFlaws(then?.objects ?? [], objects, asked.flaw);
     const steady = then !== undefined && isSteady(then.steady, ground.reachedLsn);
     const say = (ones: readonly SchemaObject[], what: string) =>
@@ -84,9 +83,4 @@ export function judgeFlaws(ground: Ground, all: ObjectsByDatabase, asked: FlawKi
     actual: parts.join(", "),
     ...(lines.length === 0 ? {} : { lines }),
   };
-}
-
-function isOfKind(one: SchemaObject, { kind, flaw }: FlawKind): boolean {
-  if (one.kind !== kind) return false;
-  return flaw !== "unpopulated" || one.definition.startsWith("materialized view");
 }

@@ -1,7 +1,8 @@
-import { AbortedError, messageOf } from "../../errors.ts";
+import { AbortedError } from "../../errors.ts";
 import type { CheckResult } from "../../record.ts";
 import { checkBtreeIndexes } from "./btree-indexes.ts";
 import { checkCollations } from "./collations.ts";
+import { tell } from "./damage.ts";
 import { checkExtensions } from "./extensions.ts";
 import { FLAWS, judgeFlaws, type ObjectsByDatabase, readAllObjects } from "./flaws.ts";
 import type { Answer, Ground } from "./ground.ts";
@@ -66,6 +67,6 @@ async function answerOf(work: () => Promise<Answer> | Answer): Promise<Answer> {
     return await work();
   } catch (error) {
     if (error instanceof AbortedError) throw error;
-    return { status: "unverified", expected: "to be answered", actual: `could not run: ${messageOf(error)}` };
+    return { status: "unverified", expected: "to be answered", actual: `could not run: ${tell(error)}` };
   }
 }

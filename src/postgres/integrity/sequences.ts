@@ -1,7 +1,8 @@
-import { AbortedError, messageOf } from "../../errors.ts";
+import { AbortedError } from "../../errors.ts";
 import type { Ask } from "../ask.ts";
 import { censusOf } from "../census/document.ts";
 import { feedingSequences, isBehind } from "../census/sequences.ts";
+import { tell } from "./damage.ts";
 import { type Answer, boundedLines, type Ground } from "./ground.ts";
 
 const EXPECTED = "no sequence that would give a value again";
@@ -24,7 +25,7 @@ export async function checkSequences(ground: Ground): Promise<Answer> {
           if (!(await isBehind(ask, feeding))) continue;
         } catch (error) {
           if (error instanceof AbortedError) throw error;
-          unknown.push(`${database}: sequence ${feeding.sequence}: ${messageOf(error)}`);
+          unknown.push(`${database}: sequence ${feeding.sequence}: ${tell(error)}`);
           continue;
         }
         const then = known?.find((one) => one.name === feeding.sequence);

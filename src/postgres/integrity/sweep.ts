@@ -1,8 +1,8 @@
-import { AbortedError, messageOf } from "../../errors.ts";
+import { AbortedError } from "../../errors.ts";
 import { startProgress } from "../../progress.ts";
 import type { Session } from "../session.ts";
 import { type Borrowed, borrowExtension } from "./borrow.ts";
-import { provesDamage } from "./damage.ts";
+import { provesDamage, tell } from "./damage.ts";
 import { type Answer, boundedLines, type Ground } from "./ground.ts";
 
 /** Something to be looked at: a relation, or a fork of one. */
@@ -133,7 +133,7 @@ async function lookAt(
     found.seen.add(keyOf(item));
   } catch (error) {
     if (error instanceof AbortedError) throw error;
-    const line = `${name}: ${messageOf(error)}`;
+    const line = `${name}: ${tell(error)}`;
     if (!provesDamage(error)) {
       found.unknown.push(line);
       return;

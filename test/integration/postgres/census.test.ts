@@ -38,6 +38,12 @@ async function fill(source: Source): Promise<void> {
     "CREATE TABLE events_2 PARTITION OF events FOR VALUES FROM ('2026-02-01') TO ('2026-03-01')",
     "INSERT INTO events SELECT g, '2026-01-30'::date + g % 4 FROM generate_series(1, 40) g",
     "CREATE SEQUENCE never_used",
+    "CREATE UNLOGGED TABLE carts (id int PRIMARY KEY)",
+    "INSERT INTO carts SELECT generate_series(1, 100)",
+    "CREATE EXTENSION file_fdw",
+    "CREATE SERVER files FOREIGN DATA WRAPPER file_fdw",
+    "CREATE TABLE far (id serial) PARTITION BY RANGE (id)",
+    "CREATE FOREIGN TABLE far_1 PARTITION OF far FOR VALUES FROM (1) TO (9) SERVER files OPTIONS (filename '/dev/null')",
     "CREATE DATABASE other",
   ]) {
     await source.server.query(statement);
@@ -63,10 +69,13 @@ describe.each([15, 18])("the census of a backup of PostgreSQL %i", (major) => {
       "public.events": 40,
       "public.events_1": 20,
       "public.events_2": 20,
+      "public.carts": "it is unlogged, and such a table is empty after a recovery",
+      "public.far": "it has foreign partitions",
     });
     expect(rowsOf(census, "other")).toEqual({ 'public."Far away"': 7 });
     expect(census.databases.map((one) => one.name)).toEqual(["postgres", "other", "template1"]);
     expect(databaseIn(census, "postgres").sequences).toEqual([
+      { name: "public.far_id_seq", lastValue: null, isCalled: false, behind: false },
       { name: "public.never_used", lastValue: null, isCalled: false, behind: false },
       { name: "public.people_id_seq", lastValue: "500", isCalled: true, behind: false },
     ]);

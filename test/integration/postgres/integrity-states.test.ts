@@ -45,7 +45,7 @@ describe.each([15, 18])("what a source can have too, on PostgreSQL %i", (major) 
   const FLAWS = [
     ["valid indexes", "index public.orders_person is invalid"],
     ["valid constraints", "constraint person_known of public.orders is not valid"],
-    ["materialized views", "table public.names is unpopulated"],
+    ["materialized views", "materialized view public.names is unpopulated"],
   ] as const;
 
   test("all is well when nothing has changed", async () => {
@@ -161,7 +161,7 @@ describe.each([15, 18])("what a source can have too, on PostgreSQL %i", (major) 
     await server.query("ALTER TABLE orders RENAME TO purchases");
     await server.query("CREATE TABLE fresh (id int)");
     const lines = [
-      "postgres: table public.names is not there",
+      "postgres: materialized view public.names is not there",
       "postgres: table public.orders is now named public.purchases",
       `postgres: column public.people.name was "text NOT NULL DEFAULT 'nobody'::text", is "character varying(30) NOT NULL DEFAULT 'nobody'::text"`,
       "postgres: function public.twice(x integer) has another definition",
@@ -170,7 +170,7 @@ describe.each([15, 18])("what a source can have too, on PostgreSQL %i", (major) 
     const { "schema as in the census": failed } = await inspected(server, { ...STEADY, census: whole });
     expect(failed?.status).toBe("failed");
     expect(failed?.lines).toEqual(lines);
-    expect(failed?.actual).toMatch(/ different: postgres: table public\.names is not there$/);
+    expect(failed?.actual).toMatch(/ different: postgres: materialized view public\.names is not there$/);
     const { "schema as in the census": passed } = await inspected(server, { ...LATER, census: whole });
     expect(passed).toMatchObject({
       status: "passed",
