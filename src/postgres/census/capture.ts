@@ -38,6 +38,9 @@ const DOING = "taking the census";
 const PARALLEL = 2;
 const EVERY_MS = 5_000;
 
+/** Databases that every cluster has and that need not let the role in. */
+const MAINTENANCE = ["postgres", "template1"];
+
 const DATABASES = `SELECT datname FROM pg_database
   WHERE datallowconn AND has_database_privilege(oid, 'CONNECT') ORDER BY datname = current_database() DESC, datname`;
 
@@ -106,7 +109,9 @@ export async function takeCensus(source: CensusSource, before: Look): Promise<Ce
       }
     });
     if (typeof taken === "string") {
-      context.log.warning(`The census leaves out the database "${name}": ${taken}`);
+      const line = `The census leaves out the database "${name}": ${taken}`;
+      if (MAINTENANCE.includes(name) && !isMain) context.log.info(line);
+      else context.log.warning(line);
       databases.push({ name, notCaptured: taken });
       continue;
     }

@@ -256,6 +256,18 @@ describe.each([15, 18])("the census of a backup of PostgreSQL %i", (major) => {
 });
 
 describe("the census", () => {
+  test.each([16, 17])("and all of integrity agree on PostgreSQL %i too", async (major) => {
+    const initdbArgs = ["--locale-provider=icu", "--icu-locale=de"];
+    await using source = await openSource({ postgres: { major, initdbArgs } });
+    await fill(source);
+    await source.backup();
+    const { results } = await checked(source, "latest");
+    for (const { check, status, actual } of Object.values(results)) {
+      expect({ check, actual, status }).toEqual({ check, actual, status: "passed" });
+    }
+    expect(results["integrity: collation versions"]?.actual).toMatch(/^checked [1-9]/);
+  });
+
   test("can be of the schema alone, and still counts the tables of the checks", async () => {
     const config = { census: "schema", checks: [{ rows: "people" }] };
     await using source = await openSource({ config });

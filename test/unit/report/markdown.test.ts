@@ -177,6 +177,15 @@ describe("the report of a drill that is not passed", () => {
       "drill an earlier target",
     ],
     [
+      "damage",
+      {
+        checks: [
+          { component: "db", check: "integrity: tables", status: "failed", expected: "1", actual: "0" },
+        ],
+      },
+      "See whether the source of db has the same damage",
+    ],
+    [
       "a check that could not run",
       { checks: [{ component: "db", check: "x", status: "unverified", expected: "1", actual: "-" }] },
       "Mend the checks that could not run",
