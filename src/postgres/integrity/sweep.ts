@@ -54,14 +54,19 @@ export async function sweep(ground: Ground, plan: SweepPlan): Promise<Swept> {
   const items = [...lists.values()].flat();
   const total = items.reduce((sum, item) => sum + item.bytes, 0);
   const progress = startProgress(ground.context, plan.label, total);
-  const found: Findings = { seen: new Set(), damaged: [], unknown: [] };
+  const found: Findings = { checked: 0, seen: new Set(), damaged: [], unknown: [] };
   for (const [database, list] of lists) {
     if (list.length > 0) {
-      await sweepDatabase(ground, database, list, plan, found, (item) => progress.add(item.bytes));
+      const onDone = (item: Item) => progress.add(item.bytes);
+      await sweepDatabase(ground, database, list, plan, found, onDone).catch((error: unknown) => {
+        if (error instanceof AbortedError) throw error;
+        // What was found in the others still counts.
+        found.unknown.push(`${database}: ${tell(error)}`);
+      });
     }
   }
   progress.done();
-  return { ...found, total: items.length, checked: items.length - found.unknown.length };
+  return { ...found, total: items.length };
 }
 
 async function listItems(ground: Ground, database: string, plan: SweepPlan, first: boolean): Promise<Item[]> {
@@ -85,6 +90,7 @@ async function listItems(ground: Ground, database: string, plan: SweepPlan, firs
 }
 
 interface Findings {
+  checked: number;
   readonly seen: Set<string>;
   readonly damaged: string[];
   readonly unknown: string[];
@@ -131,6 +137,7 @@ async function lookAt(
     const trouble = await plan.look(session, item, extension);
     if (trouble !== undefined) found.damaged.push(`${name}: ${trouble}`);
     found.seen.add(keyOf(item));
+    found.checked += 1;
   } catch (error) {
     if (error instanceof AbortedError) throw error;
     const line = `${name}: ${tell(error)}`;
@@ -138,10 +145,14 @@ async function lookAt(
       found.unknown.push(line);
       return;
     }
-    const excuse = plan.excuse?.(item, error);
-    if (excuse === undefined) found.damaged.push(line);
-    else found.unknown.push(`${line} (${excuse})`);
     found.seen.add(keyOf(item));
+    const excuse = plan.excuse?.(item, error);
+    if (excuse !== undefined) {
+      found.unknown.push(`${line} (${excuse})`);
+      return;
+    }
+    found.damaged.push(line);
+    found.checked += 1;
   }
 }
 

@@ -114,6 +114,26 @@ describe.each([15, 18])("what is damaged in PostgreSQL %i", (major) => {
     });
   });
 
+  test("counts also when another database cannot be looked at", async () => {
+    const other = await server.client("other");
+    // Nobody can give this one an extension.
+    await other.query("CREATE SCHEMA drillbook_integrity");
+    await other.query(
+      "CREATE FUNCTION drillbook_integrity.bt_index_check(regclass) RETURNS void LANGUAGE sql AS ''",
+    );
+    const results = await whileChanged(await fileOf("orders"), flipAt(4000), () => inspected(server));
+    const client = await server.client("other");
+    await client.query("DROP SCHEMA IF EXISTS drillbook_integrity CASCADE");
+    await client.end();
+    expect(results["tables (amcheck)"]).toMatchObject({
+      status: "failed",
+      lines: [
+        expect.stringContaining("table public.orders: invalid page"),
+        expect.stringMatching(/^other: /),
+      ],
+    });
+  });
+
   test("is told without a value of a row", async () => {
     const results = await whileChanged(await fileOf("orders"), flipAt(4000), () => inspected(server));
     expect(results["tables (amcheck)"]?.status).toBe("failed");
