@@ -57,6 +57,11 @@ export interface Recovered {
   readonly facts: Readonly<Record<string, string>>;
   /** Runs the checks of the component's config, in order. A check that could not run is `unverified`. */
   check(): Promise<CheckResult[]>;
+  /**
+   * Whether all that came back is whole, whatever the config's checks look at; absent when nothing looks. It may read
+   * everything, so its time is no part of the recovery.
+   */
+  readonly inspect?: (() => Promise<CheckResult[]>) | undefined;
   /** Stops what runs and removes its files, unless `keep`. Safe to call twice. */
   dispose(options?: { readonly keep?: boolean }): Promise<void>;
 }

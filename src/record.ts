@@ -54,6 +54,8 @@ const checkResult = z.object({
   status: verdict,
   expected: z.string(),
   actual: z.string(),
+  /** What was seen in detail, a line each: differences, or objects that are concerned. At most about fifty. */
+  lines: z.array(z.string()).optional(),
 });
 
 export const drillRecord = z.object({

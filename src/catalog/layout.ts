@@ -3,7 +3,8 @@
  *
  * ```
  * <component>/backups/<backup id>/manifest.json
- *                                /base.tar.zst[.age], <tablespace oid>.tar.zst[.age], backup_manifest
+ *                                /base.tar.zst[.age], <tablespace oid>.tar.zst[.age], backup_manifest,
+ *                                 census.json.zst[.age]
  * <component>/wal/<8 hex timeline>/<segment>.zst[.age], <segment>.json, <8 hex timeline>.history
  * <component>/cluster.json
  * <component>/heartbeat.json

@@ -1,10 +1,10 @@
 import { z } from "zod";
 
-/** One object of a backup: plain tar or text, in zstd frames, sealed with age when the store is encrypted. */
+/** One object of a backup: tar or text, plain or in zstd frames, sealed with age when the store is encrypted. */
 const backupObject = z.object({
   /** Name below the backup's folder, such as `base.tar.zst.age`. */
   name: z.string(),
-  /** `archive`: a tar of the data folder or of one tablespace. `file`: a single file, stored as it is. */
+  /** `archive`: a tar of the data folder or of one tablespace. `file`: a single file. */
   role: z.enum(["archive", "file"]),
   /** Whether the object is sealed with age. */
   sealed: z.boolean(),

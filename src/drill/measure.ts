@@ -21,7 +21,7 @@ function least(values: readonly (number | null)[]): number | null {
 
 /**
  * The RTO in seconds: from the beginning of the first step that ran to the end of the last check, on the monotonic clock
- * that measured the steps. Null unless every step that ran has passed and a check is among them: a service that is not
+ * that measured the steps, without the steps that nobody waits for in a real recovery. Null unless every step that ran has passed and a check is among them: a service that is not
  * whole has not been recovered in any time.
  */
 export function achievedRto(steps: readonly TimedStep[]): number | null {
@@ -30,7 +30,9 @@ export function achievedRto(steps: readonly TimedStep[]): number | null {
   const lastCheck = ran.findLast(({ step }) => step.kind === "check");
   if (first === undefined || lastCheck === undefined) return null;
   if (ran.some(({ step }) => step.status !== "passed")) return null;
-  return (lastCheck.endMs - first.startMs) / 1000;
+  const aside = ran.filter((one) => one.aside === true && one.endMs <= lastCheck.endMs);
+  const asideMs = aside.reduce((sum, one) => sum + one.endMs - one.startMs, 0);
+  return (lastCheck.endMs - first.startMs - asideMs) / 1000;
 }
 
 /** A step with its place on the monotonic clock, in milliseconds. */
@@ -38,6 +40,8 @@ export interface TimedStep {
   readonly step: Step;
   readonly startMs: number;
   readonly endMs: number;
+  /** A look at what was recovered that a real recovery would not wait for. */
+  readonly aside?: boolean;
 }
 
 export interface Loss {

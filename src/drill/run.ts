@@ -17,7 +17,6 @@ import { type DrillPlan, isDrilled, planDrill } from "./plan.ts";
 import { saveRecord } from "./save.ts";
 import {
   checkStep,
-  componentChecks,
   type DrillState,
   describeStep,
   keepRecovered,
@@ -25,6 +24,7 @@ import {
   runStep,
   type StepResult,
   skipStep,
+  takeResults,
   takeStep,
 } from "./steps.ts";
 import { judge, verdictOf } from "./verdict.ts";
@@ -200,7 +200,10 @@ async function takeSteps(
       takeOne(step, options, state, start, world, context),
     );
     over = result.ends === true;
-    if ("recover" in step && !over) over = await checkRecovered(step.recover, options, state, context);
+    if ("recover" in step && !over) {
+      over = await checkRecovered(step.recover, options, state, context);
+      if (!over) over = await inspectRecovered(step.recover, state, context);
+    }
   }
 }
 
@@ -243,9 +246,18 @@ async function checkRecovered(
   if (recovered === undefined || checks.length === 0) return false;
   const about = { kind: "check", title: `Check ${name}`, component: name } as const;
   const result = await takeStep(about, state, context, () =>
-    componentChecks(name, recovered, state, context.signal),
+    takeResults(name, `all checks of ${name}`, () => recovered.check(), state, context.signal),
   );
   return result.ends === true;
+}
+
+/** Before the next step may change what was recovered. Whether the drill is over after it. */
+async function inspectRecovered(name: string, state: DrillState, context: Context): Promise<boolean> {
+  const inspect = state.recovered.findLast((one) => one.component === name)?.recovered.inspect;
+  if (inspect === undefined) return false;
+  const about = { kind: "check", title: `Look through ${name}`, component: name, aside: true } as const;
+  const work = () => takeResults(name, `integrity of ${name}`, inspect, state, context.signal);
+  return (await takeStep(about, state, context, work)).ends === true;
 }
 
 function worldOf(

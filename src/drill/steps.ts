@@ -34,6 +34,8 @@ export interface StepKind {
   readonly kind: Step["kind"];
   readonly title: string;
   readonly component?: string;
+  /** Its time is no part of the recovery. */
+  readonly aside?: boolean;
 }
 
 export function newState(env: Context["env"]): DrillState {
@@ -115,7 +117,7 @@ function addStep(about: StepKind, result: StepResult, state: DrillState, times: 
     phases: [...(result.phases ?? [])],
     ...(result.message === undefined ? {} : { message: result.message }),
   };
-  state.timed.push({ step, startMs: times.startMs, endMs: times.endMs });
+  state.timed.push({ step, startMs: times.startMs, endMs: times.endMs, aside: about.aside ?? false });
 }
 
 /** A `run` step: any end but exit code 0 ends the drill. */
@@ -147,14 +149,15 @@ export async function checkStep(
   return summarize(result);
 }
 
-/** The checks of a component's own config, right after its recovery. */
-export async function componentChecks(
+/** Results that a component gives of what was recovered. `check` names all of them, for when it can't give any. */
+export async function takeResults(
   component: string,
-  recovered: Recovered,
+  check: string,
+  work: () => Promise<CheckResult[]>,
   state: DrillState,
   signal: AbortSignal,
 ): Promise<StepResult> {
-  const results = await guarded(`all checks of ${component}`, component, signal, () => recovered.check());
+  const results = await guarded(check, component, signal, work);
   for (const one of results) state.checks.push(one);
   return summarize(results);
 }

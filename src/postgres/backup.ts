@@ -27,6 +27,8 @@ export interface Run {
   readonly slot: Slot;
   readonly abilities: Abilities;
   readonly pull: Pull;
+  /** A connection to another database of the cluster; it is closed at the end of the run at the latest. */
+  openDatabase(database: string): Promise<Connection>;
 }
 
 /**
@@ -44,11 +46,12 @@ export async function backupPostgres(
   const { recipients } = setting.encryption;
   const connections: Connection[] = [];
   let pull: Pull | undefined;
-  async function open(mode: "sql" | "replication"): Promise<Connection> {
-    const connection = await connect(endpoint, mode, context);
+  async function open(mode: "sql" | "replication", database = endpoint.database): Promise<Connection> {
+    const connection = await connect({ ...endpoint, database }, mode, context);
     connections.push(connection);
     return connection;
   }
+  const openDatabase = (database: string) => open("sql", database);
   try {
     const sql = await open("sql");
     const abilities = await checkSource(sql);
@@ -64,7 +67,7 @@ export async function backupPostgres(
     const plan = await planPull(archive, identity, path, slot, context);
     pull = startPull(walSender, { archive, identity, slot, plan, kind }, context);
 
-    const run: Run = { setting, archive, sql, identity, slot, abilities, pull };
+    const run: Run = { setting, archive, sql, identity, slot, abilities, pull, openDatabase };
     return kind === "full"
       ? await takeFullBackup(run, newBackupId(context), () => open("replication"), context)
       : await pullWal(run, context);

@@ -3,15 +3,23 @@ import { meets } from "../expect.ts";
 import type { CheckResult, Verdict } from "../record.ts";
 import { parseTime } from "../targets.ts";
 import { formatDuration } from "../values.ts";
+import type { TableRows } from "./census/document.ts";
 import type { PostgresCheck, Tolerance } from "./config.ts";
-import type { RowCount } from "./details.ts";
 import { toRfc3339 } from "./recovery-proof.ts";
 import type { Session } from "./session.ts";
+
+/** What the census says of the database that is checked. */
+export interface CensusView {
+  /** What a table of the runbook was called in full; null when there was none; undefined when it was not asked for. */
+  resolve(table: string): string | null | undefined;
+  readonly rows: readonly TableRows[];
+}
 
 /** What checks are measured against. */
 export interface CheckSubject {
   readonly component: string;
-  readonly rowCounts: readonly RowCount[];
+  /** What `rows` checks compare with; asked for only by them. */
+  census(): Promise<CensusView | undefined>;
   /** The moment that `max-age` counts back from: the target's, the restore point's, or the backup's end. */
   readonly momentMicros: bigint;
   /** A connection of its own for each check: one that breaks does not spoil the next. */
@@ -91,21 +99,17 @@ function parseServerTime(value: string): bigint | undefined {
 }
 
 async function compareRows(table: string, tolerance: Tolerance, subject: CheckSubject): Promise<Answer> {
-  const captured = subject.rowCounts.find((count) => count.table === table);
-  if (captured === undefined || "notCaptured" in captured) {
-    const why = captured?.notCaptured ?? "take a backup with this check in the runbook";
-    return {
-      status: "unverified",
-      expected: "a count captured with the backup",
-      actual: `not captured: ${why}`,
-    };
+  const captured = await findRows(table, subject);
+  if ("notCaptured" in captured) {
+    const actual = `not captured: ${captured.notCaptured}`;
+    return { status: "unverified", expected: "a count captured with the backup", actual };
   }
   const allowed = tolerance.unit === "percent" ? (captured.rows * tolerance.value) / 100 : tolerance.value;
   const within =
     tolerance.value === 0 ? "" : ` ± ${tolerance.value}${tolerance.unit === "percent" ? " %" : ""}`;
   const expected = `${captured.rows}${within}`;
-  // `relation` is the table's full name, quoted by the source's server when it was counted.
-  const counted = readOnly(subject, `SELECT count(*) FROM ${captured.relation}`);
+  // The table's full name, quoted by the source's server when it was counted.
+  const counted = readOnly(subject, `SELECT count(*) FROM ${captured.table}`);
   const [row] = await counted.catch((error: unknown) => {
     // It was there when the backup was taken.
     if (codeOf(error) === "42P01") return [];
@@ -114,6 +118,26 @@ async function compareRows(table: string, tolerance: Tolerance, subject: CheckSu
   if (row === undefined) return { status: "failed", expected, actual: "the table is not there" };
   const rows = Number(row[0]);
   return { status: passedIf(Math.abs(rows - captured.rows) <= allowed), expected, actual: String(rows) };
+}
+
+async function findRows(table: string, subject: CheckSubject): Promise<TableRows> {
+  const census = await subject.census();
+  if (census === undefined) return { table, notCaptured: "the backup has no census of this database" };
+  const written = census.resolve(table);
+  const name = written === undefined ? await resolveHere(table, subject) : written;
+  if (name === null) return { table, notCaptured: "there was no such table" };
+  const found = census.rows.find((one) => one.table === name);
+  return found ?? { table, notCaptured: "take a backup with this check in the runbook" };
+}
+
+/** A check that is newer than the backup: the name means what it means on the recovered server. */
+async function resolveHere(table: string, subject: CheckSubject): Promise<string | null> {
+  const [row] = await readOnly(
+    subject,
+    `SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+     WHERE c.oid = to_regclass('${table.replaceAll("'", "''")}')`,
+  );
+  return row?.[0] ?? null;
 }
 
 async function readOnly(subject: CheckSubject, query: string): Promise<(string | null)[][]> {

@@ -147,6 +147,26 @@ const objectives = z
 
 const CONNECTION = /^(?:postgres(?:ql)?:\/\/\S+|\$\{[\s\S]*)$/;
 
+const census = z
+  .union([z.enum(["full", "schema"]), z.literal(false)], {
+    error: (issue) => `must be full, schema or false, not ${quote(issue.input)}`,
+  })
+  .default("full")
+  .meta({
+    description:
+      "What is noted of the source with each backup, to compare a recovery with: the schema and the number of rows of every table, the schema alone, or nothing.",
+  });
+
+const integrity = z
+  .boolean({ error: (issue) => `must be true or false, not ${quote(issue.input)}` })
+  .default(true)
+  .meta({
+    description:
+      "Whether a recovery is looked through: amcheck over all tables and indexes, every page, sequences, extensions, and the schema against the census.",
+  });
+
+const NEEDS_CENSUS = "compares with the census, which census: false switches off: use census: schema";
+
 /** `type: postgres` of the runbook. Durations are seconds once parsed; `${NAME}` is not filled yet. */
 export const postgresConfig = z
   .strictObject({
@@ -205,6 +225,15 @@ export const postgresConfig = z
       .array(z.union([queryCheck, rowsCheck]))
       .default([])
       .meta({ description: "What proves that the recovered data is sound." }),
+    census,
+    integrity,
+  })
+  .superRefine((config, context) => {
+    if (config.census !== false) return;
+    for (const [index, check] of config.checks.entries()) {
+      if (!("rows" in check)) continue;
+      context.addIssue({ code: "custom", path: ["checks", index, "rows"], message: NEEDS_CENSUS });
+    }
   })
   .meta({ description: "A PostgreSQL cluster: base backups and WAL, recovered to any moment." });
 

@@ -14,6 +14,8 @@ export interface Connection {
   readonly endpoint: Endpoint;
   /** Runs one statement; `doing` completes the sentence of an error. Values are possible for `sql` only. */
   query(doing: string, text: string, values?: readonly unknown[]): Promise<Row[]>;
+  /** The same, with rows in the order of the columns, which need no names. */
+  list(doing: string, text: string, values?: readonly unknown[]): Promise<(string | null)[][]>;
   /** Runs a replication command that copies, such as BASE_BACKUP or START_REPLICATION. */
   copy(doing: string, command: string): CopySession;
   /** Ends the session politely when nothing runs on it, else cuts it. Never throws. */
@@ -90,6 +92,15 @@ async function open(
     return explain(error, endpoint, doing);
   }
 
+  async function translated<T>(doing: string, work: () => Promise<T>): Promise<T> {
+    if (broken !== undefined) throw translate(broken, doing);
+    try {
+      return await work();
+    } catch (error) {
+      throw translate(error, doing);
+    }
+  }
+
   async function close(): Promise<void> {
     context.signal.removeEventListener("abort", abort);
     const timer = setTimeout(() => wire.connection.stream.destroy(), CLOSE_TIMEOUT_MS);
@@ -120,16 +131,16 @@ async function open(
   return {
     endpoint,
     async query(doing, text, values): Promise<Row[]> {
-      if (broken !== undefined) throw translate(broken, doing);
-      try {
-        const result = await client.query<Record<string, string | null>>(
-          text,
-          values ? [...values] : undefined,
-        );
-        return result.rows;
-      } catch (error) {
-        throw translate(error, doing);
-      }
+      return await translated(doing, async () => {
+        const parameters = values ? [...values] : undefined;
+        return (await client.query<Record<string, string | null>>(text, parameters)).rows;
+      });
+    },
+    async list(doing, text, values): Promise<(string | null)[][]> {
+      return await translated(doing, async () => {
+        const parameters = values ? { values: [...values] } : {};
+        return (await client.query<(string | null)[]>({ text, rowMode: "array", ...parameters })).rows;
+      });
     },
     copy(doing, command): CopySession {
       if (broken !== undefined) throw translate(broken, doing);

@@ -22,21 +22,6 @@ const database = z.object({
   collationVersion: z.string().nullable(),
 });
 
-const rowCount = z.union([
-  z.object({
-    /** As the runbook spells it. */
-    table: z.string(),
-    /** The same table, with its schema and quoted: it means the same to every role. */
-    relation: z.string(),
-    rows: z.number(),
-    /** When and where the counting snapshot was taken. */
-    capturedAt: z.string(),
-    lsn: z.string(),
-  }),
-  z.object({ table: z.string(), notCaptured: z.string() }),
-]);
-export type RowCount = z.infer<typeof rowCount>;
-
 export const postgresDetails = z.object({
   systemIdentifier: z.string(),
   /** `17.5` */
@@ -69,7 +54,6 @@ export const postgresDetails = z.object({
   /** Settings of the source by name, such as `max_connections`; one that may not be read is absent. */
   settings: z.record(z.string(), z.string()),
   restorePoint: restorePoint.nullable(),
-  rowCounts: z.array(rowCount),
 });
 export type PostgresDetails = z.infer<typeof postgresDetails>;
 

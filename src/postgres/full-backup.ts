@@ -8,10 +8,11 @@ import type { Context } from "../context.ts";
 import { ToolError } from "../errors.ts";
 import { describePull, type Run, recoverableUntil, withPull, writeBeat } from "./backup.ts";
 import { type BaseBackup, takeBaseBackup } from "./base-backup.ts";
+import { type CensusSource, extendSteadiness, lookAtObjects, takeCensus } from "./census/capture.ts";
+import { writeCensus } from "./census/store.ts";
 import type { Connection } from "./connection.ts";
 import type { PostgresDetails } from "./details.ts";
 import { endRun } from "./end-of-run.ts";
-import { captureRowCounts } from "./row-counts.ts";
 import { readSourceFacts, serverTime } from "./source-facts.ts";
 
 /** How long the clean-up after a failure may take; a run that was stopped must end soon. */
@@ -43,6 +44,8 @@ async function takeAndList(
   const startedAt = context.now();
   const facts = await readSourceFacts(sql);
   const startTime = await serverTime(sql);
+  const source = censusSource(run, id, facts.major, context);
+  const look = source && (await lookAtObjects(source, "after"));
   const target = { store, component: name, backupId: id, recipients: archive.recipients };
   const replication = await openReplication();
   const base = await withPull(pull, takeBaseBackup(replication, target, context));
@@ -50,7 +53,7 @@ async function takeAndList(
   // Read after the end, so no commit of the backup's own window is later than this.
   const stopTime = await serverTime(sql);
 
-  const rowCounts = await withPull(pull, captureRowCounts(sql, checkedTables(run), context));
+  const census = source && look && (await withPull(pull, takeCensus(source, look)));
   const began = performance.now();
   const point = await withPull(
     pull,
@@ -65,6 +68,11 @@ async function takeAndList(
   const pulled = await pull.done;
   context.log.info(describePull(pulled, (performance.now() - began) / 1000));
   await assertWalComplete(run, base, point, context);
+  const objects = [...base.objects];
+  if (source !== undefined && census !== undefined) {
+    const whole = extendSteadiness(census, await lookAtObjects(source, "before"));
+    objects.push(await writeCensus(setting, whole, context.signal));
+  }
 
   const details: PostgresDetails = {
     ...facts,
@@ -78,7 +86,6 @@ async function takeAndList(
     dataBytes: base.dataBytes,
     tablespaces: [...base.tablespaces],
     restorePoint: point ?? null,
-    rowCounts,
   };
   const manifest: BackupManifest = {
     schema: "drillbook/backup-manifest/v1",
@@ -89,7 +96,7 @@ async function takeAndList(
     method: "physical",
     startedAt: startedAt.toISOString(),
     finishedAt: context.now().toISOString(),
-    objects: [...base.objects],
+    objects,
     details,
   };
   await assertObjectsStored(run, manifest, context);
@@ -102,9 +109,19 @@ async function takeAndList(
   return { manifest, bytes: stored + pulled.bytes, recoverableUntil: recoverableUntil(point) };
 }
 
-/** The tables that the runbook's `rows` checks compare. */
-function checkedTables(run: Run): string[] {
-  return run.setting.config.checks.flatMap((check) => ("rows" in check ? [check.rows] : []));
+/** What the census is taken of; undefined when the runbook wants none. */
+function censusSource(run: Run, backupId: string, major: number, context: Context): CensusSource | undefined {
+  const { config } = run.setting;
+  if (config.census === false) return undefined;
+  return {
+    backupId,
+    major,
+    database: run.sql.endpoint.database,
+    extent: config.census,
+    checkedTables: config.checks.flatMap((check) => ("rows" in check ? [check.rows] : [])),
+    open: run.openDatabase,
+    context,
+  };
 }
 
 /** A backup is listed only when the WAL that makes it consistent is in the store. */

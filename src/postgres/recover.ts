@@ -10,18 +10,18 @@ import type { Phase, RecoveryPoint } from "../record.ts";
 import { formatMicros, parseTime } from "../targets.ts";
 import { accessOf, createTemporaryRole, makeTemporaryRole, type TemporaryRole } from "./access.ts";
 import { findServerBinary, type ServerBinary } from "./binaries.ts";
-import { runChecks } from "./checks.ts";
 import type { PostgresConfig } from "./config.ts";
 import { neededBytes, requireFreeDisk } from "./disk.ts";
 import { restoreDataFolder } from "./fetch-data.ts";
 import { historyFile, segmentFile } from "./fetch-wal.ts";
 import { planRecovery, type RecoveryPlan } from "./plan.ts";
+import { checksOf } from "./recovered-checks.ts";
 import { proveStop } from "./recovery-proof.ts";
 import { type Replayed, replay } from "./replay.ts";
 import { findRunUser, type RunUser } from "./run-user.ts";
 import { createScratch, type Scratch } from "./scratch.ts";
 import { checkExtraSettings } from "./server-settings.ts";
-import { openAnySession, openSession, type ScratchAddress, type Session } from "./session.ts";
+import { openAnySession, type ScratchAddress, type Session } from "./session.ts";
 import { startWalWindow, WINDOW_SEGMENTS } from "./wal-window.ts";
 
 /**
@@ -165,14 +165,17 @@ async function present(
     reached,
     phases,
     access: accessOf(role, port, details.database),
-    facts: { postgres: version },
-    check: () =>
-      runChecks(setting.config.checks, {
-        component: setting.name,
-        rowCounts: details.rowCounts,
-        momentMicros: momentOf(plan),
-        open: () => openSession(address, details.database, context.signal),
-      }),
+    facts: { postgres: version, ...switchedOff(setting.config) },
+    ...checksOf({
+      setting,
+      manifest,
+      details,
+      address,
+      momentMicros: momentOf(plan),
+      reachedLsn: lsn(reached.lsn),
+      temporaryRole: role.name,
+      context,
+    }),
     dispose,
   };
 }
@@ -249,6 +252,14 @@ function extraSettings(config: PostgresConfig): Record<string, string> {
   );
   checkExtraSettings(extra);
   return extra;
+}
+
+/** What the record says of checks that the runbook does not want. */
+function switchedOff({ census, integrity }: PostgresConfig): Record<string, string> {
+  return {
+    ...(integrity ? {} : { integrity: "not checked, because the runbook switches it off" }),
+    ...(census === false ? { census: "none, because the runbook switches it off" } : {}),
+  };
 }
 
 /** What `max-age` counts back from. */

@@ -13,7 +13,7 @@ export interface ScratchAddress {
 /** A private connection to the scratch server as its bootstrap superuser. */
 export interface Session {
   /** Runs exactly one statement; values come as the server writes them. */
-  query(text: string, values?: readonly string[]): Promise<(string | null)[][]>;
+  query(text: string, values?: readonly (string | null)[]): Promise<(string | null)[][]>;
   /** The first `count` rows of one statement, or fewer; when there may be more, only {@link close} may follow. */
   firstRows(text: string, count: number): Promise<(string | null)[][]>;
   close(): Promise<void>;

@@ -39,7 +39,7 @@ export function drillBlocks(record: DrillRecord, { size, contacts = [] }: Render
   section(blocks, "Objectives", objectives(record));
   section(blocks, "Recovery point", ...recoveryPoints(record, longest));
   section(blocks, "Where the time went", text(gantt(record)), timeTable(record, longest));
-  section(blocks, "Checks", checks(record, longest));
+  section(blocks, "Checks", checks(record, longest), ...checkLines(record, longest));
   section(blocks, "Steps", steps(record, longest));
   section(blocks, "Circumstances", facts(record, longest));
   return blocks;
@@ -206,6 +206,19 @@ function checks(record: DrillRecord, longest: number): Table {
       ],
     })),
   };
+}
+
+/** What checks saw in detail, also those that passed: a difference may be right and still worth a look. */
+function checkLines(record: DrillRecord, longest: number): Block[] {
+  return record.checks.flatMap(({ component, check, status, lines = [] }): Block[] => {
+    if (lines.length === 0) return [];
+    const where = component === "" ? "" : ` of ${code(component, longest)}`;
+    const items = lines.map((line) => () => markdown(line, longest));
+    return [
+      text(`${ICONS[status]} ${code(check, longest)}${where}:`),
+      { kind: "list", rowsAre: "lines", items },
+    ];
+  });
 }
 
 function steps(record: DrillRecord, longest: number): Table {

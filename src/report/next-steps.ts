@@ -39,9 +39,19 @@ function stepTrouble(record: DrillRecord): string[] {
   return found;
 }
 
+/** How the names of checks begin that a component makes by itself to see whether its data is whole. */
+const INTEGRITY = "integrity: ";
+
 function checkTrouble(record: DrillRecord): string[] {
   const found: string[] = [];
-  if (record.checks.some((check) => check.status === "failed")) {
+  const failed = record.checks.filter((check) => check.status === "failed");
+  const [damaged] = failed.filter((check) => check.check.startsWith(INTEGRITY));
+  if (damaged !== undefined) {
+    found.push(
+      `See whether the source of ${damaged.component} has the same damage, for it may have been backed up with it: look there with amcheck (pg_amcheck), mend the source if so, and take a full backup. Keep the older backups until a drill has passed.`,
+    );
+  }
+  if (failed.some((check) => !check.check.startsWith(INTEGRITY))) {
     found.push(
       "Compare what the failed checks saw with the source. If the data is wrong, drill an earlier target to find the last good point; if the expectation is wrong, mend it in the runbook.",
     );

@@ -54,6 +54,45 @@ describe("a drill that proves everything", () => {
     expect(record.environmentFacts[RECORD_IN_STORE]).toBe(world.store.describe(`drills/${record.id}.json`));
   });
 
+  it("looks through what was recovered before the next step, and not on the clock", async () => {
+    const seen: string[] = [];
+    await using world = await fakeWorld({
+      recover: () => ({
+        async inspect() {
+          seen.push("inspect");
+          await sleep(1_500);
+          const lines = ["table a is new"];
+          return [
+            {
+              component: "db",
+              check: "schema",
+              status: "passed",
+              expected: "same",
+              actual: "1 different",
+              lines,
+            },
+          ];
+        },
+      }),
+    });
+    const { record } = await world.drill(
+      {},
+      scenario("- recover: db\n- run: 'true'\n- check: { run: 'true' }"),
+    );
+    expect(record.verdict).toBe("passed");
+    expect(seen).toEqual(["inspect"]);
+    expect(outline(record.steps)).toEqual([
+      "Recover db: passed",
+      "Check db: passed",
+      "Look through db: passed",
+      "Run true: passed",
+      "Check true: passed",
+    ]);
+    expect(record.checks.at(-2)).toMatchObject({ check: "schema", lines: ["table a is new"] });
+    expect(record.steps[2]?.seconds).toBeGreaterThan(1.4);
+    expect(record.achieved.rtoSeconds).toBeLessThan(1.4);
+  });
+
   it("has an id that sorts by time", async () => {
     const times = ["2026-01-25T14:30:00.900Z", "2026-01-25T14:30:01.000Z", "2026-11-01T00:00:00Z"];
     const ids: string[] = [];
@@ -168,6 +207,21 @@ describe("a drill that proves everything", () => {
 });
 
 describe("a drill is failed", () => {
+  it("when what was recovered is not whole, although its checks passed", async () => {
+    const found = {
+      component: "db",
+      check: "amcheck",
+      status: "failed",
+      expected: "whole",
+      actual: "1 damaged",
+    } as const;
+    await using world = await fakeWorld({ recover: () => ({ inspect: async () => [found] }) });
+    const { record } = await world.drill();
+    expect(record.verdict).toBe("failed");
+    expect(record.reasons).toEqual(["A check of db failed: amcheck: expected whole, found 1 damaged."]);
+    expect(record.achieved.rtoSeconds).toBeNull();
+  });
+
   it("when the recovery finds a defect; the reason names the object and nothing else is tried", async () => {
     const subject = "file:///store/db/wal/00000001/000000010000000000000007.zst";
     await using world = await fakeWorld({

@@ -57,7 +57,6 @@ describe("a recovery's plan", () => {
       extensions: [],
       settings: {},
       restorePoint: null,
-      rowCounts: [],
       ...more,
     };
     const shell = { role: "file", sealed: false, frameBytes: 0, frames: [], storedSha256: "" };

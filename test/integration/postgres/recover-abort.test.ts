@@ -95,6 +95,20 @@ describe("an abort", () => {
     expect(context.remains()).toEqual([]);
   });
 
+  test("while the integrity is checked ends that and the server", async () => {
+    await using context = await roomContext();
+    const log = {
+      ...context.log,
+      info: (line: string) => {
+        if (line.startsWith("integrity: extensions")) context.abort();
+      },
+    };
+    const recovered = await source.recover("latest", { context: { ...context, log } });
+    await expect(recovered.inspect?.()).rejects.toThrow(AbortedError);
+    await recovered.dispose();
+    expect(context.remains()).toEqual([]);
+  });
+
   function startChild(
     context: RoomContext,
     mode: string,

@@ -47,6 +47,15 @@ describe("the achieved RTO", () => {
     expect(achievedRto(steps)).toBe(2);
   });
 
+  it("does not count a look that nobody waits for, which must pass all the same", () => {
+    const look = { ...timed("check", "passed", 7000, 60_000), aside: true };
+    const before = [timed("recover", "passed", 5000, 6000), timed("check", "passed", 6000, 7000)];
+    expect(achievedRto([...before, look])).toBe(2);
+    expect(achievedRto([...before, look, timed("run", "passed", 60_000, 61_000)])).toBe(2);
+    expect(achievedRto([...before, look, timed("check", "passed", 60_000, 61_000)])).toBe(3);
+    expect(achievedRto([...before, { ...timed("check", "failed", 7000, 8000), aside: true }])).toBeNull();
+  });
+
   it.each(["failed", "unverified"] as const)("is not measured when a step is %s", (status) => {
     expect(achievedRto([timed("recover", "passed", 0, 1), timed("check", status, 1, 2)])).toBeNull();
     expect(achievedRto([timed("run", status, 0, 1), timed("check", "passed", 1, 2)])).toBeNull();

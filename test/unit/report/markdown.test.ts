@@ -60,7 +60,7 @@ function hostileRecord(text: string): DrillRecord {
       target: text,
       reached: { ...one.reached, lsn: text, lastCommitBefore: text },
     })),
-    checks: [{ component: text, check: text, status: "failed", expected: text, actual: text }],
+    checks: [{ component: text, check: text, status: "failed", expected: text, actual: text, lines: [text] }],
     environmentFacts: { [text]: text },
   };
 }
@@ -99,6 +99,21 @@ describe("the report of a passed drill", () => {
 
   it("links to the run", () => {
     expect(markdown).toContain("[workflow run](https://github.com/acme/shop/actions/runs/42), attempt 1");
+  });
+
+  it("shows what a check saw line by line, also when it passed", () => {
+    const check = { component: "db", check: "schema", expected: "same", actual: "2 different" };
+    const lines = ["table public.a is not there", "column public.b.c was <text>"];
+    const record = sampleRecord({ checks: [{ ...check, status: "passed", lines }] });
+    expect(renderDrill(record)).toContain(
+      "✅ `schema` of `db`:\n\n- table public.a is not there\n- column public.b.c was &lt;text&gt;",
+    );
+    const many = sampleRecord({
+      checks: [{ ...check, status: "passed", lines: Array<string>(60_000).fill("x".repeat(40)) }],
+    });
+    const summary = renderDrill(many, { size: "summary" });
+    expect(Buffer.byteLength(summary)).toBeLessThan(SUMMARY_BYTES);
+    expect(summary).toContain("59,500 more lines are left out here");
   });
 
   it("has neither reasons nor contacts", () => {
@@ -160,6 +175,15 @@ describe("the report of a drill that is not passed", () => {
       "a failed check",
       { checks: [{ component: "db", check: "x", status: "failed", expected: "1", actual: "0" }] },
       "drill an earlier target",
+    ],
+    [
+      "damage",
+      {
+        checks: [
+          { component: "db", check: "integrity: tables", status: "failed", expected: "1", actual: "0" },
+        ],
+      },
+      "See whether the source of db has the same damage",
     ],
     [
       "a check that could not run",

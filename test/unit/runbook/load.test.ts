@@ -44,6 +44,8 @@ describe("a sound runbook", () => {
       objectives: {},
       server: { runtime: "auto", settings: {} },
       checks: [],
+      census: "full",
+      integrity: true,
     });
     expect(config).toMatchObject({ scenarios: {}, objectives: {}, contacts: [], documents: [] });
     expect(config.notify).toEqual({ issue: false });

@@ -64,6 +64,21 @@ const SHAPE: Case[] = [
     says: ['notify.issue must be true or false, not "yes"'],
   },
   {
+    name: "an unknown extent of the census",
+    text: `${SMALL}    census: §rows\n`,
+    says: ['components.db.census must be full, schema or false, not "rows"'],
+  },
+  {
+    name: "a check of rows without the census that it compares with",
+    text: `${SMALL}    census: false\n    checks:\n      - rows: §orders\n`,
+    says: ["components.db.checks[0].rows", "compares with the census, which census: false switches off"],
+  },
+  {
+    name: "an integrity that is neither on nor off",
+    text: `${SMALL}    integrity: §amcheck\n`,
+    says: ['components.db.integrity must be true or false, not "amcheck"'],
+  },
+  {
     name: "another kind of component",
     text: small((text) => text.replace("type: postgres", "type: §redis")),
     says: ['components.db.type must be postgres, not "redis"'],
