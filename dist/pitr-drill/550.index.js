@@ -2093,6 +2093,8 @@ async function findBehind(ask) {
 const DOING = "taking the census";
 const PARALLEL = 2;
 const capture_EVERY_MS = 5_000;
+/** Databases that every cluster has and that need not let the role in. */
+const MAINTENANCE = ["postgres", "template1"];
 const DATABASES = `SELECT datname FROM pg_database
   WHERE datallowconn AND has_database_privilege(oid, 'CONNECT') ORDER BY datname = current_database() DESC, datname`;
 /**
@@ -2163,7 +2165,11 @@ async function takeCensus(source, before) {
             }
         });
         if (typeof taken === "string") {
-            context.log.warning(`The census leaves out the database "${name}": ${taken}`);
+            const line = `The census leaves out the database "${name}": ${taken}`;
+            if (MAINTENANCE.includes(name) && !isMain)
+                context.log.info(line);
+            else
+                context.log.warning(line);
             databases.push({ name, notCaptured: taken });
             continue;
         }
@@ -5247,8 +5253,10 @@ function isGap(inventory, missing, timeline, last) {
     const { segmentBytes } = inventory;
     const hole = parseSegmentName(missing, segmentBytes)?.number ?? 0;
     const archived = last === undefined ? undefined : parseSegmentName(last, segmentBytes);
-    if (archived !== undefined && archived.timeline === timeline && archived.number >= hole)
-        return true;
+    // Segments are stored in any order, so a run that was broken off, or is under way, leaves holes behind the last
+    // successful run's end: nothing was promised there, and the next run fills them.
+    if (archived !== undefined && archived.timeline === timeline)
+        return archived.number >= hole;
     const behind = [...inventory.segments.keys(), ...inventory.unfinished]
         .map((name) => parseSegmentName(name, segmentBytes))
         .filter((segment) => segment !== undefined);
@@ -5660,14 +5668,20 @@ async function sweep(ground, plan) {
     const items = [...lists.values()].flat();
     const total = items.reduce((sum, item) => sum + item.bytes, 0);
     const progress = startProgress(ground.context, plan.label, total);
-    const found = { seen: new Set(), damaged: [], unknown: [] };
+    const found = { checked: 0, seen: new Set(), damaged: [], unknown: [] };
     for (const [database, list] of lists) {
         if (list.length > 0) {
-            await sweepDatabase(ground, database, list, plan, found, (item) => progress.add(item.bytes));
+            const onDone = (item) => progress.add(item.bytes);
+            await sweepDatabase(ground, database, list, plan, found, onDone).catch((error) => {
+                if (error instanceof errors/* AbortedError */.oM)
+                    throw error;
+                // What was found in the others still counts.
+                found.unknown.push(`${database}: ${tell(error)}`);
+            });
         }
     }
     progress.done();
-    return { ...found, total: items.length, checked: items.length - found.unknown.length };
+    return { ...found, total: items.length };
 }
 async function listItems(ground, database, plan, first) {
     const session = await ground.open(database);
@@ -5721,6 +5735,7 @@ async function lookAt(session, item, extension, plan, found) {
         if (trouble !== undefined)
             found.damaged.push(`${name}: ${trouble}`);
         found.seen.add(keyOf(item));
+        found.checked += 1;
     }
     catch (error) {
         if (error instanceof errors/* AbortedError */.oM)
@@ -5730,12 +5745,14 @@ async function lookAt(session, item, extension, plan, found) {
             found.unknown.push(line);
             return;
         }
-        const excuse = plan.excuse?.(item, error);
-        if (excuse === undefined)
-            found.damaged.push(line);
-        else
-            found.unknown.push(`${line} (${excuse})`);
         found.seen.add(keyOf(item));
+        const excuse = plan.excuse?.(item, error);
+        if (excuse !== undefined) {
+            found.unknown.push(`${line} (${excuse})`);
+            return;
+        }
+        found.damaged.push(line);
+        found.checked += 1;
     }
 }
 function keyOf(item) {

@@ -25,10 +25,6 @@ var external_node_https_ = __webpack_require__(44708);
 var node_http_handler_dist_cjs = __webpack_require__(61279);
 ;// CONCATENATED MODULE: ./build/src/stores/proxy.js
 const DEFAULT_PORTS = { "http:": "80", "https:": "443" };
-/** Whether any proxy variable is set at all. */
-function hasProxy(env) {
-    return ["HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY"].some((name) => read(env, name) !== "");
-}
 /**
  * The proxy for a URL, or "" for none, by the conventions of curl: the lower-case variable wins, NO_PROXY holds host
  * names with or without a leading dot or `*.` (which also match what is below them), optional ports, or `*`.
@@ -111,9 +107,10 @@ async function s3Client(config, name, context, tuning) {
     const region = config.region ?? set(env.AWS_REGION) ?? set(env.AWS_DEFAULT_REGION);
     const credentials = staticCredentials(env, name);
     const profile = set(env.AWS_PROFILE);
+    const pathStyle = config["path-style"] ?? !isAws(endpoint);
     const settings = {
         maxAttempts: 1,
-        forcePathStyle: config["path-style"] ?? !isAws(endpoint),
+        forcePathStyle: pathStyle,
         requestChecksumCalculation: checksums,
         responseChecksumValidation: checksums,
         // Its waiting and its extra connection per upload cost more than a part that is refused now and then.
@@ -121,7 +118,7 @@ async function s3Client(config, name, context, tuning) {
         requestHandler: new node_http_handler_dist_cjs.NodeHttpHandler({
             connectionTimeout: tuning.connectMs,
             socketTimeout: tuning.idleMs,
-            ...(await agents(env)),
+            ...(await agents(hostOf(endpoint, config, pathStyle), env)),
         }),
     };
     if (endpoint !== undefined)
@@ -156,6 +153,13 @@ async function prepare(client, name, context) {
         });
     }
 }
+/** Where requests for objects go: what NO_PROXY is compared with. */
+function hostOf(endpoint, config, pathStyle) {
+    const host = new URL(endpoint ?? "https://s3.amazonaws.com");
+    if (!pathStyle)
+        host.hostname = `${config.bucket}.${host.hostname}`;
+    return host;
+}
 function staticCredentials(env, name) {
     const accessKeyId = set(env.AWS_ACCESS_KEY_ID);
     const secretAccessKey = set(env.AWS_SECRET_ACCESS_KEY);
@@ -175,13 +179,25 @@ function set(value) {
     const trimmed = value?.trim();
     return trimmed === "" ? undefined : trimmed;
 }
-async function agents(env) {
+/** Agents for the endpoint's one host, with the proxy of the environment where there is one for it. */
+async function agents(host, env) {
     const options = { keepAlive: true, maxSockets: MAX_SOCKETS };
-    if (!hasProxy(env))
+    const proxy = proxyFor(host.href, env);
+    if (proxy === "")
         return { httpAgent: new external_node_http_.Agent(options), httpsAgent: new external_node_https_.Agent(options) };
-    const { ProxyAgent } = await Promise.all(/* import() */[__webpack_require__.e(830), __webpack_require__.e(861)]).then(__webpack_require__.bind(__webpack_require__, 66861));
-    const agent = new ProxyAgent({ ...options, getProxyForUrl: (url) => proxyFor(url, env) });
-    return { httpAgent: agent, httpsAgent: agent };
+    if (!/^https?:/i.test(proxy)) {
+        throw new errors/* UserError */.yo(`The proxy for ${host.host} is of a kind that is not supported: name one that begins with http:// or https:// in HTTPS_PROXY or HTTP_PROXY, or the host in NO_PROXY.`);
+    }
+    const { HttpProxyAgent } = await Promise.all(/* import() */[__webpack_require__.e(830), __webpack_require__.e(947)]).then(__webpack_require__.bind(__webpack_require__, 28947));
+    const { HttpsProxyAgent } = await Promise.all(/* import() */[__webpack_require__.e(830), __webpack_require__.e(566)]).then(__webpack_require__.bind(__webpack_require__, 71566));
+    const tunnels = new HttpsProxyAgent(proxy, options);
+    // It guesses this from the stack of its caller, wrongly when a tunnel becomes free, and then opens a new one.
+    tunnels.isSecureEndpoint = () => true;
+    return {
+        // Plain requests name their host to the proxy in the request line, which the agent writes only on a new connection.
+        httpAgent: new HttpProxyAgent(proxy, { ...options, keepAlive: false }),
+        httpsAgent: tunnels,
+    };
 }
 
 // EXTERNAL MODULE: ./build/src/stores/store.js
@@ -949,6 +965,8 @@ function tooShort(subject, bytes, span) {
 
 
 
+/** A job that stands still for longer than this should say why. */
+const NOTICEABLE_MS = 5_000;
 async function openLink(config, name, context, tuning) {
     const { bucket } = config;
     const prefix = (0,stores_keys/* prefixOf */.MT)(config.prefix, name);
@@ -964,7 +982,11 @@ async function openLink(config, name, context, tuning) {
                 return s3RetryAdvice(error, reached);
             }, (error, pause) => {
                 const why = `${s3Code(error)} ${(0,errors/* messageOf */.bD)(error)}`.slice(0, 200);
-                context.log.debug(`Store ${name}: trying again in ${Math.round(pause)} ms after ${why}`);
+                const line = `Store ${name}: trying again in ${Math.round(pause)} ms after ${why}`;
+                if (pause < NOTICEABLE_MS)
+                    context.log.debug(line);
+                else
+                    context.log.info(line);
             });
             reached = true;
             return answer;
@@ -1074,7 +1096,7 @@ async function openS3Store(config, name, context, tuning = S3_TUNING) {
     const endpoint = endpointOf(config, name, context.env);
     const link = await openLink(config, name, context, tuning);
     const remove = batchDelete(link, !isAws(endpoint));
-    const until = (signal) => (0,signals/* anySignal */.JG)(context.signal, signal);
+    const until = (signal) => signal ?? context.signal;
     const lookUp = lookUpIn(link);
     async function get(key, options = {}) {
         (0,stores_keys/* checkKey */.yR)(key);
