@@ -8,13 +8,11 @@ import type { Secrets } from "./secrets.ts";
  * characters can hide or forge lines.
  */
 export function harmless(text: string): string {
-  return (
-    text
-      .replaceAll(/\r\n?/g, "\n")
-      .replaceAll(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u2028\u2029]/g, " ")
-      .replaceAll(/^(\s*)::/gm, "$1| ::")
-      .replaceAll("##[", "## [")
-  );
+  return text
+    .replaceAll(/\r\n?/g, "\n")
+    .replaceAll(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u2028\u2029]/g, " ")
+    .replaceAll(/^(\s*)::/gm, "$1| ::")
+    .replaceAll("##[", "## [");
 }
 
 export function createLogger(secrets: Secrets): Logger {
