@@ -8,7 +8,7 @@ import { DamagedArchive } from "./damage.ts";
  */
 
 const BLOCK = 512;
-/** A tar ends with two blocks of zeros; PostgreSQL 15 and later sends them too. */
+/** A tar ends with two blocks of zeros; PostgreSQL 15 and later sends them too, and for 14 they are added. */
 const TERMINATION = 2 * BLOCK;
 
 /** One entry of a tar. */

@@ -7,9 +7,9 @@ import type { Context } from "../context.ts";
 import { ToolError } from "../errors.ts";
 import { type Progress, startProgress } from "../progress.ts";
 import type { Store } from "../stores/store.ts";
+import { type BackupMessage, baseBackupCommand, readBackupMessages } from "./base-backup-messages.ts";
 import type { Connection } from "./connection.ts";
 import { need } from "./source-facts.ts";
-import type { CopySession } from "./wire.ts";
 
 /** Where a base backup goes. */
 export interface BaseBackupTarget {
@@ -36,12 +36,6 @@ export interface BaseBackup {
 /** The object that holds the server's own manifest, stored as it is. */
 const MANIFEST_NAME = "backup_manifest";
 
-/** Types of messages within the copied data (manual: BASE_BACKUP in "Streaming Replication Protocol"). */
-const NEW_ARCHIVE = 0x6e;
-const MANIFEST = 0x6d;
-const DATA = 0x64;
-const PROGRESS = 0x70;
-
 /**
  * Takes a base backup with a replication connection, straight into the store: an object for each tar archive
  * that the server sends, and its backup manifest with SHA-256 digests. Tablespaces stay symbolic links below
@@ -50,14 +44,12 @@ const PROGRESS = 0x70;
 export async function takeBaseBackup(
   replication: Connection,
   target: BaseBackupTarget,
+  major: number,
   context: Context,
 ): Promise<BaseBackup> {
   const label = `drillbook ${target.backupId}`;
-  const session = replication.copy(
-    "taking the base backup",
-    `BASE_BACKUP ( LABEL '${label}', PROGRESS true, CHECKPOINT 'fast', WAIT false, MANIFEST 'yes', MANIFEST_CHECKSUMS 'SHA256' )`,
-  );
-  const reader = new MessageReader(session);
+  const session = replication.copy("taking the base backup", baseBackupCommand(major, label));
+  const reader = new MessageReader(readBackupMessages(session, major));
   context.log.info("Base backup: waiting for the server's checkpoint.");
   await reader.peek();
   const [start, spaces] = session.results;
@@ -70,14 +62,14 @@ export async function takeBaseBackup(
 
   const objects: BackupObject[] = [];
   for (let message = await reader.next(); message !== undefined; message = await reader.next()) {
-    if (message[0] === NEW_ARCHIVE) {
-      const archive = readArchiveName(message);
+    if (message.kind === "archive") {
+      const { archive } = message;
       const expected = sizes.get(archive) ?? 0;
       objects.push(await storeArchive(reader, target, archive, expected, progress, context));
-    } else if (message[0] === MANIFEST) {
+    } else if (message.kind === "manifest") {
       objects.push(await storeManifest(reader, target, context));
-    } else if (message[0] !== PROGRESS) {
-      throw new ToolError(`The server sent a base backup message of the unknown type ${message[0]}.`);
+    } else {
+      throw new ToolError("The server sent data of a base backup before it named an archive.");
     }
   }
   progress.done();
@@ -104,14 +96,6 @@ export async function takeBaseBackup(
       .filter((object) => object.role === "archive")
       .reduce((sum, object) => sum + object.rawBytes, 0),
   };
-}
-
-/** The archive's name without `.tar`: `base` or a tablespace's oid. */
-function readArchiveName(message: Buffer): string {
-  const name = message.toString("utf8", 1, message.indexOf(0, 1));
-  const match = /^(base|\d+)\.tar$/.exec(name);
-  if (match?.[1] === undefined) throw new ToolError(`The server named a base backup archive "${name}".`);
-  return match[1];
 }
 
 async function storeArchive(
@@ -189,21 +173,21 @@ async function storeManifest(
   };
 }
 
-/** The copied messages in order, with a look at the next. */
+/** The messages in order, with a look at the next. */
 class MessageReader {
-  readonly #session: CopySession;
-  #ahead: { readonly message: Buffer | undefined } | undefined;
+  readonly #messages: AsyncGenerator<BackupMessage, void, void>;
+  #ahead: { readonly message: BackupMessage | undefined } | undefined;
 
-  constructor(session: CopySession) {
-    this.#session = session;
+  constructor(messages: AsyncGenerator<BackupMessage, void, void>) {
+    this.#messages = messages;
   }
 
-  async peek(): Promise<Buffer | undefined> {
-    this.#ahead ??= { message: await this.#session.next() };
+  async peek(): Promise<BackupMessage | undefined> {
+    this.#ahead ??= { message: (await this.#messages.next()).value ?? undefined };
     return this.#ahead.message;
   }
 
-  async next(): Promise<Buffer | undefined> {
+  async next(): Promise<BackupMessage | undefined> {
     const message = await this.peek();
     this.#ahead = undefined;
     return message;
@@ -213,11 +197,10 @@ class MessageReader {
   async *archive(progress?: Progress): AsyncGenerator<Buffer, void, void> {
     for (;;) {
       const message = await this.peek();
-      if (message === undefined || (message[0] !== DATA && message[0] !== PROGRESS)) return;
+      if (message?.kind !== "data") return;
       this.#ahead = undefined;
-      if (message[0] === PROGRESS) continue;
-      progress?.add(message.length - 1);
-      yield message.subarray(1);
+      progress?.add(message.data.length);
+      yield message.data;
     }
   }
 }

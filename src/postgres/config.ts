@@ -170,7 +170,7 @@ const NEEDS_CENSUS = "compares with the census, which census: false switches off
 /** `type: postgres` of the runbook. Durations are seconds once parsed; `${NAME}` is not filled yet. */
 export const postgresConfig = z
   .strictObject({
-    type: z.literal("postgres").meta({ description: "A PostgreSQL cluster, 15 or later." }),
+    type: z.literal("postgres").meta({ description: "A PostgreSQL cluster, 14 or later." }),
     store: plainText("The store, by its name under `stores`, that takes the backups.", "offsite"),
     connection: templateText(
       "URI of the source server, for a role that may replicate.",

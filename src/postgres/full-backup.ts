@@ -48,7 +48,7 @@ async function takeAndList(
   const look = source && (await lookAtObjects(source, "after"));
   const target = { store, component: name, backupId: id, recipients: archive.recipients };
   const replication = await openReplication();
-  const base = await withPull(pull, takeBaseBackup(replication, target, context));
+  const base = await withPull(pull, takeBaseBackup(replication, target, facts.major, context));
   await replication.close();
   // Read after the end, so no commit of the backup's own window is later than this.
   const stopTime = await serverTime(sql);

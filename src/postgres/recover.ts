@@ -127,7 +127,8 @@ async function present(
       ...proof,
       completeUntil: details.startTime,
     };
-    await warnOfCollations(session, context);
+    // 14 does not record the library's version with a database.
+    if (details.major >= 15) await warnOfCollations(session, context);
     await createTemporaryRole(session, role);
   } finally {
     await session.close();

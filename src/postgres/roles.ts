@@ -9,7 +9,7 @@ export interface Abilities {
   readonly switchWal: boolean;
 }
 
-const OLDEST_MAJOR = 15;
+const OLDEST_MAJOR = 14;
 const NEWEST_MAJOR = 18;
 
 /** Sessions read times and numbers in one spelling and are not ended by time limits of the role. */

@@ -85,10 +85,15 @@ export async function readSourceFacts(connection: Connection): Promise<SourceFac
 }
 
 function databasesQuery(major: number): string {
-  // 15 and 16 know only ICU locales; 17 made one column of them and of the built-in ones.
+  // 14 has databases of libc alone, without versions; 15 and 16 know only ICU locales besides; 17 made one column of
+  // them and of the built-in ones.
   const locale = major >= 17 ? "datlocale" : "daticulocale";
-  return `SELECT datname AS name, pg_encoding_to_char(encoding) AS encoding, datlocprovider AS provider,
-      datcollate AS collate, datctype AS ctype, ${locale} AS locale, datcollversion AS collation_version
+  const provider =
+    major >= 15
+      ? `datlocprovider AS provider, ${locale} AS locale, datcollversion AS collation_version`
+      : "'c' AS provider, NULL AS locale, NULL AS collation_version";
+  return `SELECT datname AS name, pg_encoding_to_char(encoding) AS encoding, ${provider},
+      datcollate AS collate, datctype AS ctype
     FROM pg_database WHERE datallowconn ORDER BY datname`;
 }
 

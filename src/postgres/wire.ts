@@ -41,6 +41,8 @@ export interface CopySession {
   readonly results: readonly ResultSet[];
   /** The next message of copied data; undefined when the copy has ended well. Throws when the command failed. */
   next(): Promise<Buffer | undefined>;
+  /** Which of the command's copies from the server, counted from 1, the message belongs to that {@link next} gave last. */
+  copies(): number;
   /** Whether {@link next} would answer at once. */
   ready(): boolean;
   /** Sends a message to the server, such as a standby status update. */
@@ -61,9 +63,12 @@ export function startCopy(
   translate: (error: unknown) => Error,
 ): CopySession {
   const { connection } = client;
-  const queue: Buffer[] = [];
+  const queue: { readonly chunk: Buffer; readonly copy: number }[] = [];
   const results: ResultSet[] = [];
   let head = 0;
+  /** Copies that began on the wire, and the one of the message that was taken last. */
+  let begun = 0;
+  let takenCopy = 0;
   let queuedBytes = 0;
   let columns: string[] = [];
   let state: "running" | "done" | "failed" = "running";
@@ -82,8 +87,13 @@ export function startCopy(
     state = outcome;
     failure = error;
     connection.removeListener("copyDone", end);
+    connection.removeListener("copyOutResponse", begin);
     if (paused) connection.stream.resume();
     notify();
+  }
+
+  function begin(): void {
+    begun += 1;
   }
 
   function end(): void {
@@ -111,7 +121,7 @@ export function startCopy(
     handleCopyData(message): void {
       // The chunk is a view on a buffer that the parser uses again: it must be copied before this returns.
       const chunk = Buffer.from(message.chunk);
-      queue.push(chunk);
+      queue.push({ chunk, copy: begun });
       queuedBytes += chunk.length;
       if (queuedBytes > HIGH_WATER_BYTES && !paused) {
         paused = true;
@@ -129,10 +139,13 @@ export function startCopy(
   // The server ended its side of a two-way copy, as it does where a timeline ends: end ours, and it goes on. After
   // a one-way copy the message is ignored by the server, so it is not sent there.
   if (command.startsWith("START_REPLICATION")) connection.on("copyDone", end);
+  connection.on("copyOutResponse", begin);
 
   function take(): Buffer | undefined {
-    const chunk = queue[head];
-    if (chunk === undefined) return undefined;
+    const item = queue[head];
+    if (item === undefined) return undefined;
+    const { chunk } = item;
+    takenCopy = item.copy;
     head += 1;
     queuedBytes -= chunk.length;
     if (head === queue.length || head > 1024) {
@@ -159,6 +172,7 @@ export function startCopy(
         });
       }
     },
+    copies: () => takenCopy,
     ready: () => head < queue.length || state !== "running",
     send(message): void {
       if (!sentEnd && state === "running") connection.sendCopyFromChunk(message);

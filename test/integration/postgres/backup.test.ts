@@ -61,7 +61,7 @@ function through(here: Taking, beforeChunk: (key: string, bytes: number) => Prom
   return { ...here, store, setting: { ...here.setting, store } };
 }
 
-describe.each([15, 18])("a full backup of PostgreSQL %i", (major) => {
+describe.each([14, 15, 18])("a full backup of PostgreSQL %i", (major) => {
   let server: TestPostgres;
   let spaces: string;
 

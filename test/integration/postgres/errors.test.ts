@@ -8,7 +8,7 @@ import { keysOf, taking } from "./taking.ts";
 
 const SECRET = "s3cret-of-the-test";
 
-describe.each([15, 18])("what PostgreSQL %i refuses is one sentence that says what to do", (major) => {
+describe.each([14, 15, 18])("what PostgreSQL %i refuses is one sentence that says what to do", (major) => {
   let server: TestPostgres;
 
   beforeAll(async () => {

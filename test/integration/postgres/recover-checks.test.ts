@@ -4,7 +4,7 @@ import type { CheckResult } from "../../../src/record.ts";
 import { openSource, type Source, withConfig } from "./recovering.ts";
 
 /** All checks that a test wants, run on one recovered server. */
-describe.each([15, 18])("the checks of a recovered PostgreSQL %i", (major) => {
+describe.each([14, 15, 18])("the checks of a recovered PostgreSQL %i", (major) => {
   let source: Source;
   let recovered: Recovered;
   let results: CheckResult[];

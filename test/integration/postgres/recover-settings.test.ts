@@ -15,7 +15,7 @@ import { startWalWindow } from "../../../src/postgres/wal-window.ts";
 import { binDirOf } from "../../support/postgres.ts";
 import { ask, openSource, roomContext, withConfig } from "./recovering.ts";
 
-describe.each([15, 18])("what the source of PostgreSQL %i was configured with", (major) => {
+describe.each([14, 15, 18])("what the source of PostgreSQL %i was configured with", (major) => {
   test("does not come along: preloaded libraries, archiving, huge pages, raised limits", async () => {
     const archived = mkdtempSync(join(tmpdir(), "drillbook-test-archive-"));
     chmodSync(archived, 0o777);

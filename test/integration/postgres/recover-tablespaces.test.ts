@@ -8,7 +8,7 @@ import { createdTablespaces } from "../../../src/postgres/wal-tablespaces.ts";
 import { ask, openSource, roomContext, spiedStore } from "./recovering.ts";
 import { detailsOf, keysOf, readSegment } from "./taking.ts";
 
-test.each([15, 18])(
+test.each([14, 15, 18])(
   "PostgreSQL %i: a tablespace made after the backup is never written to",
   async (major) => {
     const folder = mkdtempSync(join(tmpdir(), "drillbook-test-space-"));

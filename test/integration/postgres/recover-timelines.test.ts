@@ -15,7 +15,7 @@ async function failOver({ server }: Source): Promise<void> {
   await server.query("SELECT pg_promote()");
 }
 
-describe.each([15, 18])("PostgreSQL %i: a backup from before a failover", (major) => {
+describe.each([14, 15, 18])("PostgreSQL %i: a backup from before a failover", (major) => {
   test("is recovered along the new timeline, and not without its history file", async () => {
     await using source = await openSource({ postgres: { major } });
     const { server } = source;

@@ -17,7 +17,7 @@ import { detailsOf } from "./taking.ts";
  * One source with this history, each step a second transaction later: 1000 orders | backup 1 | 2000 orders, `before` |
  * all deleted, WAL archived | backup 2.
  */
-describe.each([15, 18])("a recovery of PostgreSQL %i", (major) => {
+describe.each([14, 15, 18])("a recovery of PostgreSQL %i", (major) => {
   let source: Source;
   let tablespaces: string[];
   let first: BackupManifest | undefined;

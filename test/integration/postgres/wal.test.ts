@@ -47,7 +47,7 @@ async function recycle(server: TestPostgres): Promise<void> {
   }
 }
 
-describe.each([15, 18])("WAL of PostgreSQL %i", (major) => {
+describe.each([14, 15, 18])("WAL of PostgreSQL %i", (major) => {
   let server: TestPostgres;
 
   beforeAll(async () => {
