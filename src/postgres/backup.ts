@@ -64,7 +64,7 @@ export async function backupPostgres(
     const archive = { store, component: name, recipients, systemIdentifier };
     const slot = await ensureSlot(sql, walSender, config.wal.slot, kind, context);
     const path = await storeTimelines(walSender, identity, archive, context);
-    const plan = await planPull(archive, identity, path, slot, context);
+    const plan = await planPull(archive, identity, path, slot.restartLsn, context);
     pull = startPull(walSender, { archive, identity, slot, plan, kind }, context);
 
     const run: Run = { setting, archive, sql, identity, slot, abilities, pull, openDatabase };

@@ -22,8 +22,8 @@ export interface WalPlan {
   readonly path: TimelinePath;
   /** Number of the first segment to pull. */
   readonly first: number;
-  /** Where the slot begins: the server has everything from here on. */
-  readonly slotFirst: number;
+  /** Where a new chain would begin: everything from here on can be had. */
+  readonly freshFirst: number;
 }
 
 /** A run of segments on one timeline; `last` is open on the server's current one. */
@@ -57,22 +57,22 @@ async function readServerHistory(replication: Connection, timeline: number): Pro
 
 /**
  * Continues where the archive's unbroken chain from the newest backup ends; without a backup, where the oldest
- * unbroken chain ends; with no WAL at all, where the slot begins.
+ * unbroken chain ends; with no WAL at all, at `startLsn`.
  */
 export async function planPull(
   archive: WalArchive,
   identity: ClusterIdentity,
   path: TimelinePath,
-  slot: Slot,
+  startLsn: string,
   context: Context,
 ): Promise<WalPlan> {
   const { store, component } = archive;
   const { walSegmentBytes } = identity;
-  const slotFirst = segmentAt(lsn(slot.restartLsn), walSegmentBytes);
+  const freshFirst = segmentAt(lsn(startLsn), walSegmentBytes);
   const inventory = await listSegments(store, component, walSegmentBytes, context.signal);
 
   const anchor = (await anchorAtBackup(archive, path, context)) ?? anchorAtOldest(inventory, path);
-  if (anchor === undefined) return { path, first: slotFirst, slotFirst };
+  if (anchor === undefined) return { path, first: freshFirst, freshFirst };
 
   const chain = chainFrom(inventory, anchor.position, anchor.timeline, path.timeline);
   const first = (chain.at(-1)?.number ?? segmentAt(anchor.position, walSegmentBytes) - 1) + 1;
@@ -81,7 +81,7 @@ export async function planPull(
       `The archive of "${component}" holds WAL up to ${formatLsn(segmentStart(first, walSegmentBytes))}, but the server is only at ${identity.flushedTo}: it was set back to an older state without a new timeline, so give it another component name or prefix.`,
     );
   }
-  return { path, first, slotFirst };
+  return { path, first, freshFirst };
 }
 
 /** Where the chain that is to be continued begins. */
