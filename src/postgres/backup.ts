@@ -6,13 +6,15 @@ import type { RestorePoint } from "../catalog/wal.ts";
 import type { BackupOutcome, ComponentSetting } from "../component.ts";
 import type { Context } from "../context.ts";
 import { formatDuration } from "../values.ts";
+import { openArchiveFolder } from "./archive-folder.ts";
 import type { PostgresConfig } from "./config.ts";
 import { type Connection, connect } from "./connection.ts";
 import { endRun } from "./end-of-run.ts";
+import { startFolderPull } from "./folder-pull.ts";
 import { takeFullBackup } from "./full-backup.ts";
 import { type Abilities, checkSource, warnOfMissingGrants } from "./roles.ts";
-import { ensureSlot, type Slot } from "./slot.ts";
-import { type ClusterIdentity, identify } from "./source-facts.ts";
+import { ensureSlot } from "./slot.ts";
+import { type ClusterIdentity, describeArchiving, identify } from "./source-facts.ts";
 import { parseUri } from "./uri.ts";
 import type { WalArchive } from "./wal-archive.ts";
 import { planPull, storeTimelines } from "./wal-plan.ts";
@@ -24,7 +26,6 @@ export interface Run {
   readonly archive: WalArchive;
   readonly sql: Connection;
   readonly identity: ClusterIdentity;
-  readonly slot: Slot;
   readonly abilities: Abilities;
   readonly pull: Pull;
   /** A connection to another database of the cluster; it is closed at the end of the run at the latest. */
@@ -32,7 +33,7 @@ export interface Run {
 }
 
 /**
- * Backs the cluster up: WAL through the slot, and for `full` a base backup too. Nothing is written before server,
+ * Backs the cluster up: WAL through the slot or from the archive's folder, and for `full` a base backup too. Nothing is written before server,
  * role and cluster have been checked, and a full backup's manifest is written last.
  */
 export async function backupPostgres(
@@ -62,12 +63,12 @@ export async function backupPostgres(
 
     const { systemIdentifier } = identity;
     const archive = { store, component: name, recipients, systemIdentifier };
-    const slot = await ensureSlot(sql, walSender, config.wal.slot, kind, context);
-    const path = await storeTimelines(walSender, identity, archive, context);
-    const plan = await planPull(archive, identity, path, slot.restartLsn, context);
-    pull = startPull(walSender, { archive, identity, slot, plan, kind }, context);
+    const source = { setting, kind, sql, walSender, identity, archive };
+    pull = await ("slot" in config.wal
+      ? pullFromSlot(source, config.wal.slot, context)
+      : pullFromFolder(source, setting.fill(["wal", "archive"], config.wal.archive), context));
 
-    const run: Run = { setting, archive, sql, identity, slot, abilities, pull, openDatabase };
+    const run: Run = { setting, archive, sql, identity, abilities, pull, openDatabase };
     return kind === "full"
       ? await takeFullBackup(run, newBackupId(context), () => open("replication"), context)
       : await pullWal(run, context);
@@ -76,6 +77,33 @@ export async function backupPostgres(
     await Promise.all(connections.map((connection) => connection.close()));
     await pull?.stop();
   }
+}
+
+interface Source {
+  readonly setting: ComponentSetting<PostgresConfig>;
+  readonly kind: "full" | "wal";
+  readonly sql: Connection;
+  readonly walSender: Connection;
+  readonly identity: ClusterIdentity;
+  readonly archive: WalArchive;
+}
+
+async function pullFromSlot(source: Source, slotName: string, context: Context): Promise<Pull> {
+  const { kind, sql, walSender, identity, archive } = source;
+  const slot = await ensureSlot(sql, walSender, slotName, kind, context);
+  const path = await storeTimelines(walSender, identity, archive, context);
+  const plan = await planPull(archive, identity, path, slot.restartLsn, context);
+  return startPull(walSender, { archive, identity, slot, plan, kind }, context);
+}
+
+async function pullFromFolder(source: Source, path: string, context: Context): Promise<Pull> {
+  const { kind, sql, walSender, identity, archive } = source;
+  const { systemIdentifier, walSegmentBytes } = identity;
+  const folder = await openArchiveFolder({ path, systemIdentifier, segmentBytes: walSegmentBytes });
+  const timelines = await storeTimelines(walSender, identity, archive, context);
+  const plan = await planPull(archive, identity, timelines, identity.flushedTo, context);
+  const explain = () => describeArchiving(sql);
+  return startFolderPull({ archive, folder, identity, plan, kind, explain }, context);
 }
 
 function newBackupId(context: Context): string {

@@ -71,7 +71,9 @@ async function* readBare(session: CopySession): AsyncGenerator<BackupMessage, vo
     const space = archives[copy - 1];
     inArchive = space !== undefined;
     if (copy !== session.copies() || copy > archives.length + 1) {
-      throw new ToolError(`The server sent ${session.copies()} copies for a base backup of ${archives.length} archives.`);
+      throw new ToolError(
+        `The server sent ${session.copies()} copies for a base backup of ${archives.length} archives.`,
+      );
     }
     yield space === undefined ? { kind: "manifest" } : { kind: "archive", archive: space.spcoid ?? "base" };
     yield { kind: "data", data: message };

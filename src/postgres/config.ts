@@ -112,8 +112,30 @@ const slot = z
   .regex(/^[a-z0-9_]{1,63}$/, {
     error: (issue) => `must be 1 to 63 lower-case letters, digits and underscores, not ${quote(issue.input)}`,
   })
-  .default("drillbook")
-  .meta({ description: "The physical replication slot; it is created when absent." });
+  .meta({ description: "The physical replication slot; it is created when absent.", default: "drillbook" });
+
+/** How WAL gets into the store. */
+export type WalSource = { readonly slot: string } | { readonly archive: string };
+
+const wal = z
+  .strictObject({
+    slot: slot.optional(),
+    archive: templateText(
+      "Folder on this machine that the server's archive_command fills, instead of a slot.",
+      "/var/lib/pgarchive",
+    ).optional(),
+  })
+  .prefault({})
+  .transform(({ slot: name, archive }, context): WalSource => {
+    if (archive === undefined) return { slot: name ?? "drillbook" };
+    if (name === undefined) return { archive };
+    context.addIssue({ code: "custom", message: "has both slot and archive: remove one of them" });
+    return z.NEVER;
+  })
+  .meta({
+    description:
+      "How WAL gets into the store: pulled through a replication slot, or from a folder that archive_command fills.",
+  });
 
 /** Settings that recovery itself decides; everything else of the scratch server may be set. */
 const DECIDED_BY_RECOVERY =
@@ -179,10 +201,7 @@ export const postgresConfig = z
       error: `must be a URI such as postgresql://user@host:5432/database, or \${DATABASE_URL}`,
     }),
     method: oneOf(["physical"], "How to back up: the whole cluster, byte by byte.").default("physical"),
-    wal: z
-      .strictObject({ slot })
-      .prefault({})
-      .meta({ description: "How WAL gets into the store: pulled through a replication slot." }),
+    wal,
     retention: z
       .strictObject({
         keep: duration("Backups older than this are removed.", "30d"),

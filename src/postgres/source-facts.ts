@@ -105,6 +105,25 @@ export async function serverTime(connection: Connection): Promise<string> {
   return need(row, "time");
 }
 
+/** A sentence on the state of the server's archiving, for when its files do not arrive. */
+export async function describeArchiving(connection: Connection): Promise<string> {
+  const [row] = await connection.query(
+    "reading the state of its archiving",
+    `SELECT current_setting('archive_mode') AS mode, last_archived_wal AS archived, last_failed_wal AS failed,
+       coalesce(last_failed_time > last_archived_time, last_failed_time IS NOT NULL) AS failing
+     FROM pg_stat_archiver`,
+  );
+  if (need(row, "mode") === "off") {
+    return "Its archive_mode is off: set archive_mode and archive_command, or pull WAL through a slot.";
+  }
+  if (row?.failing === "t") {
+    return `Its archive_command failed last, for ${row.failed}: see the server's log.`;
+  }
+  return row?.archived == null
+    ? "It has not archived anything yet: see its archive_command."
+    : `It says that it archived up to ${row.archived}: does its archive_command fill this folder?`;
+}
+
 /** What a WAL sender says of its cluster. */
 export interface ClusterIdentity {
   readonly systemIdentifier: string;

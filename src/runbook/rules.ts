@@ -39,7 +39,10 @@ function checkComponents(runbook: unknown, complain: Complain): void {
     if (typeof store === "string" && !stores.includes(store)) {
       complain(["components", name, "store"], `is ${unknownName(store, "store", stores)}`);
     }
-    const slot = `${childOf(component, "connection")} ${childOf(childOf(component, "wal"), "slot") ?? "drillbook"}`;
+    const wal = childOf(component, "wal");
+    // A folder may be read by many.
+    if (childOf(wal, "archive") !== undefined) continue;
+    const slot = `${childOf(component, "connection")} ${childOf(wal, "slot") ?? "drillbook"}`;
     const other = slots.get(slot);
     if (other !== undefined && typeof childOf(component, "connection") === "string") {
       complain(

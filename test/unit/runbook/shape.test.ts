@@ -104,9 +104,9 @@ const SHAPE: Case[] = [
     says: ['components.db.method must be physical, not "logical"'],
   },
   {
-    name: "an archive of WAL, which does not exist yet",
-    text: `${SMALL}    wal: { §archive: /wal }\n`,
-    says: ["components.db.wal.archive is no known key", "allowed here: slot"],
+    name: "WAL from a slot and from a folder",
+    text: `${SMALL}    wal: §{ slot: one, archive: /wal }\n`,
+    says: ["components.db.wal has both slot and archive: remove one of them"],
   },
   {
     name: "a runtime that does not exist yet",
