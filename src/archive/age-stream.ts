@@ -7,9 +7,9 @@ import {
   type KeyObject,
   randomBytes,
 } from "node:crypto";
+import { release } from "../release.ts";
 import { createHeader, findHeader, openHeader } from "./age.ts";
 import { DamagedArchive } from "./damage.ts";
-import { release } from "./release.ts";
 
 /*
  * The payload of an age v1 file (https://age-encryption.org/v1): chunks of 64 KiB, each sealed with ChaCha20-Poly1305. The

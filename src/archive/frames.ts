@@ -1,7 +1,7 @@
 import { availableParallelism } from "node:os";
 import { promisify } from "node:util";
 import { constants, zstdCompress } from "node:zlib";
-import { release } from "./release.ts";
+import { release } from "../release.ts";
 
 /** Raw bytes in each frame but the last, unless the caller says otherwise. */
 export const DEFAULT_FRAME_BYTES = 4 * 2 ** 20;

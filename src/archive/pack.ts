@@ -1,7 +1,7 @@
+import { release } from "../release.ts";
 import { sealStream } from "./age-stream.ts";
 import { compressFrames, DEFAULT_FRAME_BYTES, DEFAULT_LEVEL } from "./frames.ts";
 import { abortable, Meter } from "./metered.ts";
-import { release } from "./release.ts";
 
 export interface PackOptions {
   /** age recipients (`age1…`) that can open the result; with none it is not sealed. */

@@ -1,11 +1,11 @@
 import { createHash } from "node:crypto";
 import { type PackResult, pack, packedSuffix } from "../archive/pack.ts";
-import { release } from "../archive/release.ts";
 import { objectKey } from "../catalog/layout.ts";
 import type { BackupObject } from "../catalog/manifest.ts";
 import type { Context } from "../context.ts";
 import { ToolError } from "../errors.ts";
 import { type Progress, startProgress } from "../progress.ts";
+import { release } from "../release.ts";
 import type { Store } from "../stores/store.ts";
 import { type BackupMessage, baseBackupCommand, readBackupMessages } from "./base-backup-messages.ts";
 import type { Connection } from "./connection.ts";

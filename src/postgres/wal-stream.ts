@@ -1,6 +1,6 @@
-import { release } from "../archive/release.ts";
 import { formatLsn, segmentStart } from "../catalog/lsn.ts";
 import { AbortedError, ToolError } from "../errors.ts";
+import { release } from "../release.ts";
 import type { Connection } from "./connection.ts";
 import { quoteIdentifier } from "./slot.ts";
 import { readSegmentHeader, readWalMessage, statusUpdate } from "./wal-messages.ts";

@@ -1,9 +1,9 @@
-import { release } from "../archive/release.ts";
 import { lsn, segmentBefore, segmentName } from "../catalog/lsn.ts";
 import type { RestorePoint } from "../catalog/wal.ts";
 import type { Context } from "../context.ts";
 import { AbortedError } from "../errors.ts";
 import { startProgress } from "../progress.ts";
+import { release } from "../release.ts";
 import { archiveSegment, type WalArchive } from "./wal-archive.ts";
 
 /** Memory of segments that are being uploaded. */

@@ -4,7 +4,7 @@ const MAX_PART = 5 * 2 ** 30;
 export const MAX_PARTS = 10_000;
 /** How much of the buffers may be filled at once while parts are small enough. */
 const MEMORY = 64 * MIB;
-const MAX_PARALLEL = 4;
+const MAX_PARALLEL = 3;
 const STEPS = 10;
 
 /** The sizes of the parts of one multipart upload. */

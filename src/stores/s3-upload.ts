@@ -50,10 +50,11 @@ async function uploadFrom(
 ): Promise<number> {
   const sizes = partSizes(expectedBytes);
   const fill = filler(source);
-  const first = Buffer.allocUnsafeSlow(sizes.sizeOf(1));
+  const first = takeBuffer(sizes.sizeOf(1));
   const filled = await fill(first);
   if (filled < first.length) {
     await putObject(link, key, first.subarray(0, filled), signal);
+    giveBack(first);
     return filled;
   }
 
@@ -80,6 +81,22 @@ async function uploadFrom(
     await parts.abandon();
     throw error;
   }
+}
+
+/**
+ * Buffers of finished uploads, for the next ones: many small objects, such as WAL segments, would leave a part's size of
+ * garbage each.
+ */
+const spare: Buffer[] = [];
+const MOST_SPARE = 4;
+
+function takeBuffer(bytes: number): Buffer {
+  const index = spare.findIndex((buffer) => buffer.length === bytes);
+  return spare.splice(index, index < 0 ? 0 : 1)[0] ?? Buffer.allocUnsafeSlow(bytes);
+}
+
+function giveBack(buffer: Buffer): void {
+  if (spare.length < MOST_SPARE) spare.push(buffer);
 }
 
 /** Copies the source into buffers: what a chunk holds may change once the next one is asked for. */
@@ -147,7 +164,6 @@ async function startParts(link: S3Link, key: string, signal: AbortSignal): Promi
 
   const done: CompletedPart[] = [];
   const running = new Set<Promise<void>>();
-  const free: Buffer[] = [];
   let failure: { readonly error: unknown } | undefined;
 
   async function sendPart(number: number, part: Buffer): Promise<void> {
@@ -167,15 +183,12 @@ async function startParts(link: S3Link, key: string, signal: AbortSignal): Promi
     async buffer(bytes, parallel) {
       while (running.size >= parallel) await Promise.race(running);
       throwFailure();
-      const used = free.pop();
-      return used?.length === bytes ? used : Buffer.allocUnsafeSlow(bytes);
+      return takeBuffer(bytes);
     },
     send(number, buffer, part, onFailure) {
       const sending = sendPart(number, part)
         .then(
-          () => {
-            free.push(buffer);
-          },
+          () => giveBack(buffer),
           (error: unknown) => {
             if (failure !== undefined) return;
             failure = { error };

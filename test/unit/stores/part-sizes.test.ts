@@ -45,7 +45,7 @@ describe("the parts of an upload", () => {
 
   test("hold at most 64 MiB in memory together while that is possible", () => {
     const { parallelOf } = partSizes();
-    expect(parallelOf(8 * MIB)).toBe(4);
+    expect(parallelOf(8 * MIB)).toBe(3);
     for (const size of [8, 12, 16, 20, 32])
       expect((parallelOf(size * MIB) + 1) * size).toBeLessThanOrEqual(64);
     expect(parallelOf(600 * MIB)).toBe(1);
