@@ -24,7 +24,7 @@ export interface ArchiveFolder {
   segmentNames(): Promise<string[]>;
 }
 
-export type Found = { readonly content: Buffer } | { readonly missing: string };
+type Found = { readonly content: Buffer } | { readonly missing: string };
 
 export interface ArchiveFolderOptions {
   readonly path: string;

@@ -115,7 +115,7 @@ const slot = z
   .meta({ description: "The physical replication slot; it is created when absent.", default: "drillbook" });
 
 /** How WAL gets into the store. */
-export type WalSource = { readonly slot: string } | { readonly archive: string };
+type WalSource = { readonly slot: string } | { readonly archive: string };
 
 const wal = z
   .strictObject({
