@@ -105,7 +105,7 @@ const SHAPE: Case[] = [
   },
   {
     name: "WAL from a slot and from a folder",
-    text: `${SMALL}    wal: §{ slot: one, archive: /wal }\n`,
+    text: `${SMALL}    §wal: { slot: one, archive: /wal }\n`,
     says: ["components.db.wal has both slot and archive: remove one of them"],
   },
   {
