@@ -401,7 +401,7 @@ const MAX_PART = 5 * 2 ** 30;
 const MAX_PARTS = 10_000;
 /** How much of the buffers may be filled at once while parts are small enough. */
 const MEMORY = 64 * MIB;
-const MAX_PARALLEL = 4;
+const MAX_PARALLEL = 3;
 const STEPS = 10;
 /**
  * S3 takes 10,000 parts at most and R2 wants them to be equal, so the size is chosen from the estimate such that
@@ -449,10 +449,11 @@ async function upload(link, key, body, signal, expectedBytes) {
 async function uploadFrom(link, key, source, signal, expectedBytes) {
     const sizes = partSizes(expectedBytes);
     const fill = filler(source);
-    const first = Buffer.allocUnsafeSlow(sizes.sizeOf(1));
+    const first = takeBuffer(sizes.sizeOf(1));
     const filled = await fill(first);
     if (filled < first.length) {
         await putObject(link, key, first.subarray(0, filled), signal);
+        giveBack(first);
         return filled;
     }
     const stop = new AbortController();
@@ -482,6 +483,20 @@ async function uploadFrom(link, key, source, signal, expectedBytes) {
         await parts.abandon();
         throw error;
     }
+}
+/**
+ * Buffers of finished uploads, for the next ones: many small objects, such as WAL segments, would leave a part's size of
+ * garbage each.
+ */
+const spare = [];
+const MOST_SPARE = 4;
+function takeBuffer(bytes) {
+    const index = spare.findIndex((buffer) => buffer.length === bytes);
+    return spare.splice(index, index < 0 ? 0 : 1)[0] ?? Buffer.allocUnsafeSlow(bytes);
+}
+function giveBack(buffer) {
+    if (spare.length < MOST_SPARE)
+        spare.push(buffer);
 }
 /** Copies the source into buffers: what a chunk holds may change once the next one is asked for. */
 function filler(source) {
@@ -526,7 +541,6 @@ async function startParts(link, key, signal) {
     const target = { ...object, UploadId: uploadId };
     const done = [];
     const running = new Set();
-    const free = [];
     let failure;
     async function sendPart(number, part) {
         const answer = await link.request(call, signal, (options) => client.send(new dist_cjs/* UploadPartCommand */.iVK({ ...target, PartNumber: number, Body: part }), options));
@@ -543,14 +557,11 @@ async function startParts(link, key, signal) {
             while (running.size >= parallel)
                 await Promise.race(running);
             throwFailure();
-            const used = free.pop();
-            return used?.length === bytes ? used : Buffer.allocUnsafeSlow(bytes);
+            return takeBuffer(bytes);
         },
         send(number, buffer, part, onFailure) {
             const sending = sendPart(number, part)
-                .then(() => {
-                free.push(buffer);
-            }, (error) => {
+                .then(() => giveBack(buffer), (error) => {
                 if (failure !== undefined)
                     return;
                 failure = { error };
