@@ -7814,13 +7814,18 @@ async function startWalWindow(options) {
     async function mark(folder, name) {
         await scratch.writeFile((0,external_node_path_.join)(folder, name), "");
     }
-    async function answer(name, ready) {
+    async function answer(name) {
+        // First of all, so that a question that comes meanwhile is not swept away unanswered.
+        await (0,promises_.rm)((0,external_node_path_.join)(folders.asked, name), { force: true });
         const file = files.get(name);
         if (file === undefined)
             await mark(folders.absent, name);
-        else if (!ready.has(name) && !(await deliverAgain(name)))
+        else if (!(await isReady(name)) && !(await deliverAgain(name)))
             start(file);
-        await (0,promises_.rm)((0,external_node_path_.join)(folders.asked, name), { force: true });
+    }
+    /** As it is now: what an earlier look into the folder saw may have been taken, and asked for again since. */
+    async function isReady(name) {
+        return (await (0,promises_.stat)((0,external_node_path_.join)(folders.ready, name)).catch(() => undefined)) !== undefined;
     }
     /** Whether the file could be given once more from its second link. */
     async function deliverAgain(name) {
@@ -7868,7 +7873,7 @@ async function startWalWindow(options) {
             await forget();
         }
         for (const name of await (0,promises_.readdir)(folders.asked))
-            await answer(name, ready);
+            await answer(name);
         prefetch(ready);
     }
     async function loop() {

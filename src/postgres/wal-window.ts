@@ -1,4 +1,4 @@
-import { link, readdir, rename, rm } from "node:fs/promises";
+import { link, readdir, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Context } from "../context.ts";
@@ -115,11 +115,17 @@ export async function startWalWindow(options: WalWindowOptions): Promise<WalWind
     await scratch.writeFile(join(folder, name), "");
   }
 
-  async function answer(name: string, ready: ReadonlySet<string>): Promise<void> {
+  async function answer(name: string): Promise<void> {
+    // First of all, so that a question that comes meanwhile is not swept away unanswered.
+    await rm(join(folders.asked, name), { force: true });
     const file = files.get(name);
     if (file === undefined) await mark(folders.absent, name);
-    else if (!ready.has(name) && !(await deliverAgain(name))) start(file);
-    await rm(join(folders.asked, name), { force: true });
+    else if (!(await isReady(name)) && !(await deliverAgain(name))) start(file);
+  }
+
+  /** As it is now: what an earlier look into the folder saw may have been taken, and asked for again since. */
+  async function isReady(name: string): Promise<boolean> {
+    return (await stat(join(folders.ready, name)).catch(() => undefined)) !== undefined;
   }
 
   /** Whether the file could be given once more from its second link. */
@@ -165,7 +171,7 @@ export async function startWalWindow(options: WalWindowOptions): Promise<WalWind
       taken = number;
       await forget();
     }
-    for (const name of await readdir(folders.asked)) await answer(name, ready);
+    for (const name of await readdir(folders.asked)) await answer(name);
     prefetch(ready);
   }
 

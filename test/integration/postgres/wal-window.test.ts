@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, expect, test } from "vitest";
@@ -139,4 +139,29 @@ test("says so when its own folders are gone", async () => {
   rmSync(scratch.wal, { recursive: true });
   while (broken() === undefined) await sleep(20);
   expect(String(broken())).toMatch(/ENOENT/);
+});
+
+test("gives a file again that was taken and is asked for once more while it is busy", async () => {
+  const names = Array.from({ length: 32 }, (_, index) => segment(index));
+  await open(
+    names.map((name) => file(name)),
+    [],
+    names.length,
+  );
+  const path = (which: string, name: string) => join(scratch.wal, which, name);
+  const isReady = (name: string) =>
+    expect.poll(() => existsSync(path("ready", name)), { timeout: 10_000 }).toBe(true);
+  for (const name of names) await isReady(name);
+  // Much to look through, as on a machine that is busy.
+  for (let junk = 0; junk < 20_000; junk += 1) writeFileSync(path("kept", `junk-${junk}`), "");
+
+  for (let round = 0; round < names.length / 2; round += 1) {
+    const [first = "", second = ""] = names.slice(round * 2, round * 2 + 2);
+    renameSync(path("ready", first), join(scratch.data, "RECOVERYXLOG"));
+    await sleep(10 + round * 3);
+    renameSync(path("ready", second), join(scratch.data, "RECOVERYXLOG"));
+    writeFileSync(path("asked", second), "");
+    await isReady(second);
+    renameSync(path("ready", second), join(scratch.data, "RECOVERYXLOG"));
+  }
 });
