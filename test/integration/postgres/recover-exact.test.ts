@@ -15,6 +15,9 @@ const WRITERS = 6;
  * the other order than they took their times. A target between two such times has no exact answer in PostgreSQL
  * itself, so those are left out, by what pg_walinspect shows of the WAL.
  */
+/** How long a writer may be held up between taking its commit's time and writing it. */
+const OVERLAP_MICROS = 100_000n;
+
 test.each([15, 18])("PostgreSQL %i: random targets under concurrent writers are exact", async (major) => {
   const settings = { track_commit_timestamp: true, wal_keep_size: "2GB", synchronous_commit: "off" };
   await using source = await openSource({ postgres: { major, settings } });
@@ -54,9 +57,9 @@ test.each([15, 18])("PostgreSQL %i: random targets under concurrent writers are 
         const { lastCommitBefore, firstCommitAfter } = recovered.reached;
         const after = truth.map((row) => row.micros).filter((micros) => micros > target);
         expect(time(lastCommitBefore).micros).toBeLessThanOrEqual(target);
-        expect(time(lastCommitBefore).micros).toBeGreaterThanOrEqual(
-          newestOf(expected.map((row) => row.micros)),
-        );
+        // The last in the order of the WAL: writers take their time a little before they write, so it need not be the newest.
+        const newest = newestOf(expected.map((row) => row.micros));
+        expect(time(lastCommitBefore).micros).toBeGreaterThan(newest - OVERLAP_MICROS);
         if (firstCommitAfter !== null) {
           expect(time(firstCommitAfter).micros).toBeGreaterThan(target);
           expect(after.length === 0 || records.includes(time(firstCommitAfter).micros)).toBe(true);
