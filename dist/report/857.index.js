@@ -7471,48 +7471,6 @@ function withoutDot(text) {
 
 
 
-/** Settings that the runbook may not change: without them a recovery proves nothing, or does harm. */
-const FIXED = new Set([
-    "archive_command",
-    "archive_library",
-    "archive_mode",
-    "archive_cleanup_command",
-    "recovery_end_command",
-    "restore_command",
-    "hot_standby",
-    "primary_conninfo",
-    "primary_slot_name",
-    "standby_mode",
-    "config_file",
-    "data_directory",
-    "hba_file",
-    "ident_file",
-    "external_pid_file",
-    "include",
-    "include_dir",
-    "include_if_exists",
-    "listen_addresses",
-    "port",
-    "unix_socket_directories",
-    "unix_socket_group",
-    "unix_socket_permissions",
-    "ssl",
-    "lc_messages",
-    "log_destination",
-    "log_line_prefix",
-    "log_min_messages",
-    "log_min_error_statement",
-    "log_statement",
-    "log_timezone",
-    "logging_collector",
-    "timezone",
-    "restart_after_crash",
-    "wal_recycle",
-    "synchronous_standby_names",
-    "ignore_invalid_pages",
-    "zero_damaged_pages",
-    "ignore_checksum_failure",
-]);
 /** The source's values of these are a lower bound: objects of that size come with the WAL. */
 const AT_LEAST = {
     max_connections: 100,
@@ -7522,18 +7480,6 @@ const AT_LEAST = {
     max_wal_senders: 10,
     max_worker_processes: 8,
 };
-/** Throws a {@link UserError} that names the first key of `server.settings` that may not be set. */
-function checkExtraSettings(extra) {
-    for (const name of Object.keys(extra)) {
-        if (!/^[A-Za-z_][\w.]*$/.test(name)) {
-            throw new errors/* UserError */.yo(`server.settings has "${name}", which is not the name of a PostgreSQL setting.`);
-        }
-        const key = name.toLowerCase();
-        if (!FIXED.has(key) && !key.startsWith("recovery_target"))
-            continue;
-        throw new errors/* UserError */.yo(`server.settings may not set ${key}: Drillbook sets it so that the recovery is exact and touches nothing else. Remove it.`);
-    }
-}
 /**
  * The whole configuration of a scratch server: nothing of the source's own files counts, so that no preloaded
  * library, archive command or listen address of production comes along.
@@ -8138,7 +8084,6 @@ function ignoreExisting(error) {
 
 
 
-
 /**
  * Recovers a backup into a scratch server on this machine and proves that it stands exactly at the target. Everything
  * that can be refused is refused before the first byte is fetched. Throws a {@link DefectError} when what lies in the
@@ -8311,9 +8256,7 @@ async function chooseBinary(setting, plan, user, context) {
     return findServerBinary(plan.details.major, binDir, user, context);
 }
 function extraSettings(config) {
-    const extra = Object.fromEntries(Object.entries(config.server.settings).map(([name, value]) => [name, String(value)]));
-    checkExtraSettings(extra);
-    return extra;
+    return Object.fromEntries(Object.entries(config.server.settings).map(([name, value]) => [name, String(value)]));
 }
 /** What the record says of checks that the runbook does not want. */
 function switchedOff({ census, integrity }) {

@@ -4,6 +4,7 @@ import { CANNOT_FAIL, cannotFail, type Expectation, parseExpectation } from "../
 import { quote } from "../quote.ts";
 import { duration, oneOf, plainText, templateText } from "../schema-parts.ts";
 import { readsData } from "../sql.ts";
+import { isDecidedByRecovery } from "./decided-settings.ts";
 
 /** By how much a row count may differ: a number of rows, or per cent of the captured count. */
 export interface Tolerance {
@@ -137,16 +138,12 @@ const wal = z
       "How WAL gets into the store: pulled through a replication slot, or from a folder that archive_command fills.",
   });
 
-/** Settings that recovery itself decides; everything else of the scratch server may be set. */
-const DECIDED_BY_RECOVERY =
-  /^(?:archive_.*|recovery_.*|restore_command|primary_.*|hot_standby.*|config_file|hba_file|ident_file|data_directory|external_pid_file|listen_addresses|port|unix_socket_.*|include.*|standby_mode|promote_trigger_file)$/;
-
 const settings = z
   .record(
     z
       .string()
       .regex(/^[A-Za-z_][\w.]*$/, { error: "must be the name of a PostgreSQL setting" })
-      .refine((name) => !DECIDED_BY_RECOVERY.test(name.toLowerCase()), {
+      .refine((name) => !isDecidedByRecovery(name), {
         error: "is decided by the recovery itself: remove it",
       }),
     z.union([z.string(), z.number(), z.boolean()], {

@@ -20,7 +20,6 @@ import { proveStop } from "./recovery-proof.ts";
 import { type Replayed, replay } from "./replay.ts";
 import { findRunUser, type RunUser } from "./run-user.ts";
 import { createScratch, type Scratch } from "./scratch.ts";
-import { checkExtraSettings } from "./server-settings.ts";
 import { openAnySession, type ScratchAddress, type Session } from "./session.ts";
 import { startWalWindow, WINDOW_SEGMENTS } from "./wal-window.ts";
 
@@ -248,11 +247,9 @@ async function chooseBinary(
 }
 
 function extraSettings(config: PostgresConfig): Record<string, string> {
-  const extra = Object.fromEntries(
+  return Object.fromEntries(
     Object.entries(config.server.settings).map(([name, value]) => [name, String(value)]),
   );
-  checkExtraSettings(extra);
-  return extra;
 }
 
 /** What the record says of checks that the runbook does not want. */

@@ -25,49 +25,6 @@ export interface ServerSettings {
   readonly extra: Readonly<Record<string, string>>;
 }
 
-/** Settings that the runbook may not change: without them a recovery proves nothing, or does harm. */
-const FIXED = new Set([
-  "archive_command",
-  "archive_library",
-  "archive_mode",
-  "archive_cleanup_command",
-  "recovery_end_command",
-  "restore_command",
-  "hot_standby",
-  "primary_conninfo",
-  "primary_slot_name",
-  "standby_mode",
-  "config_file",
-  "data_directory",
-  "hba_file",
-  "ident_file",
-  "external_pid_file",
-  "include",
-  "include_dir",
-  "include_if_exists",
-  "listen_addresses",
-  "port",
-  "unix_socket_directories",
-  "unix_socket_group",
-  "unix_socket_permissions",
-  "ssl",
-  "lc_messages",
-  "log_destination",
-  "log_line_prefix",
-  "log_min_messages",
-  "log_min_error_statement",
-  "log_statement",
-  "log_timezone",
-  "logging_collector",
-  "timezone",
-  "restart_after_crash",
-  "wal_recycle",
-  "synchronous_standby_names",
-  "ignore_invalid_pages",
-  "zero_damaged_pages",
-  "ignore_checksum_failure",
-]);
-
 /** The source's values of these are a lower bound: objects of that size come with the WAL. */
 const AT_LEAST: Readonly<Record<string, number>> = {
   max_connections: 100,
@@ -77,20 +34,6 @@ const AT_LEAST: Readonly<Record<string, number>> = {
   max_wal_senders: 10,
   max_worker_processes: 8,
 };
-
-/** Throws a {@link UserError} that names the first key of `server.settings` that may not be set. */
-export function checkExtraSettings(extra: Readonly<Record<string, string>>): void {
-  for (const name of Object.keys(extra)) {
-    if (!/^[A-Za-z_][\w.]*$/.test(name)) {
-      throw new UserError(`server.settings has "${name}", which is not the name of a PostgreSQL setting.`);
-    }
-    const key = name.toLowerCase();
-    if (!FIXED.has(key) && !key.startsWith("recovery_target")) continue;
-    throw new UserError(
-      `server.settings may not set ${key}: Drillbook sets it so that the recovery is exact and touches nothing else. Remove it.`,
-    );
-  }
-}
 
 /**
  * The whole configuration of a scratch server: nothing of the source's own files counts, so that no preloaded
