@@ -7661,6 +7661,7 @@ esac
 told=
 while :; do
   if [ -f "$ready/$1" ]; then
+    [ -z "$told" ] || rm -f "$asked/$1"
     mv -f "$ready/$1" "$2" || exit 202
     exit 0
   fi
@@ -7762,7 +7763,15 @@ async function startWalWindow(options) {
     }
     async function answer(name) {
         // First of all, so that a question that comes meanwhile is not swept away unanswered.
-        await (0,promises_.rm)((0,external_node_path_.join)(folders.asked, name), { force: true });
+        try {
+            await (0,promises_.rm)((0,external_node_path_.join)(folders.asked, name));
+        }
+        catch (error) {
+            // Who asked has got the file in the meantime.
+            if ((0,errors/* codeOf */.$N)(error) === "ENOENT")
+                return;
+            throw error;
+        }
         const file = files.get(name);
         if (file === undefined)
             await mark(folders.absent, name);

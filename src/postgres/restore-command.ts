@@ -49,6 +49,7 @@ esac
 told=
 while :; do
   if [ -f "$ready/$1" ]; then
+    [ -z "$told" ] || rm -f "$asked/$1"
     mv -f "$ready/$1" "$2" || exit 202
     exit 0
   fi

@@ -117,7 +117,13 @@ export async function startWalWindow(options: WalWindowOptions): Promise<WalWind
 
   async function answer(name: string): Promise<void> {
     // First of all, so that a question that comes meanwhile is not swept away unanswered.
-    await rm(join(folders.asked, name), { force: true });
+    try {
+      await rm(join(folders.asked, name));
+    } catch (error) {
+      // Who asked has got the file in the meantime.
+      if (codeOf(error) === "ENOENT") return;
+      throw error;
+    }
     const file = files.get(name);
     if (file === undefined) await mark(folders.absent, name);
     else if (!(await isReady(name)) && !(await deliverAgain(name))) start(file);
