@@ -6,19 +6,19 @@ import type { RestorePoint } from "../catalog/wal.ts";
 import type { BackupOutcome, ComponentSetting } from "../component.ts";
 import type { Context } from "../context.ts";
 import { formatDuration } from "../values.ts";
-import { openArchiveFolder } from "./archive-folder.ts";
 import type { PostgresConfig } from "./config.ts";
-import { type Connection, connect } from "./connection.ts";
-import { endRun } from "./end-of-run.ts";
-import { startFolderPull } from "./folder-pull.ts";
-import { takeFullBackup } from "./full-backup.ts";
-import { type Abilities, checkSource, warnOfMissingGrants } from "./roles.ts";
-import { ensureSlot } from "./slot.ts";
-import { type ClusterIdentity, describeArchiving, identify } from "./source-facts.ts";
-import { parseUri } from "./uri.ts";
-import type { WalArchive } from "./wal-archive.ts";
-import { planPull, storeTimelines } from "./wal-plan.ts";
-import { type Pull, type PullResult, startPull } from "./wal-pull.ts";
+import { type Connection, connect } from "./source/connection.ts";
+import { takeFullBackup } from "./source/full-backup.ts";
+import { type Abilities, checkSource, warnOfMissingGrants } from "./source/roles.ts";
+import { ensureSlot } from "./source/slot.ts";
+import { type ClusterIdentity, describeArchiving, identify } from "./source/source-facts.ts";
+import { parseUri } from "./source/uri.ts";
+import { openArchiveFolder } from "./wal/archive-folder.ts";
+import { endRun } from "./wal/end-of-run.ts";
+import { startFolderPull } from "./wal/folder-pull.ts";
+import type { WalArchive } from "./wal/wal-archive.ts";
+import { planPull, storeTimelines } from "./wal/wal-plan.ts";
+import { type Pull, type PullResult, startPull } from "./wal/wal-pull.ts";
 
 /** Everything of a run that is known once the source has been checked. */
 export interface Run {

@@ -2,7 +2,7 @@ import type { Component } from "../component.ts";
 import { backupPostgres } from "./backup.ts";
 import type { PostgresConfig } from "./config.ts";
 import { prunePostgres } from "./prune.ts";
-import { recoverPostgres } from "./recover.ts";
+import { recoverPostgres } from "./recovery/recover.ts";
 
 /** A PostgreSQL cluster, backed up physically. */
 export const postgresComponent: Component<PostgresConfig> = {

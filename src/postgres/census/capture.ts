@@ -1,8 +1,8 @@
 import type { Context } from "../../context.ts";
 import { AbortedError, messageOf, ToolError, UserError } from "../../errors.ts";
-import { type Ask, cell, gently } from "../ask.ts";
-import type { Connection } from "../connection.ts";
-import { SERVER_TIME } from "../source-facts.ts";
+import { type Ask, cell, gently } from "../checks/ask.ts";
+import type { Connection } from "../source/connection.ts";
+import { SERVER_TIME } from "../source/source-facts.ts";
 import type { Census, SchemaObject, Steady } from "./document.ts";
 import { fingerprint, readObjects, readRoles, SPELLING } from "./objects.ts";
 import { countRows } from "./rows.ts";

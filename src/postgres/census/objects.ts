@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { type Ask, cell } from "../ask.ts";
+import { type Ask, cell } from "../checks/ask.ts";
 import type { Flaw, SchemaObject } from "./document.ts";
 
 /** Schemas of users. */

@@ -1,5 +1,5 @@
 import { AbortedError, messageOf } from "../../errors.ts";
-import { type Ask, cell, gently } from "../ask.ts";
+import { type Ask, cell, gently } from "../checks/ask.ts";
 import type { TableRows } from "./document.ts";
 import { hasNoForeignPart } from "./foreign.ts";
 

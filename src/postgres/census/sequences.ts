@@ -1,5 +1,5 @@
 import { AbortedError } from "../../errors.ts";
-import { type Ask, cell, gently } from "../ask.ts";
+import { type Ask, cell, gently } from "../checks/ask.ts";
 import type { SequenceState } from "./document.ts";
 import { hasNoForeignPart } from "./foreign.ts";
 

@@ -1,5 +1,5 @@
 import { codeOf, ToolError } from "../../errors.ts";
-import type { Session } from "../session.ts";
+import type { Session } from "../checks/session.ts";
 import { describePackage } from "./packages.ts";
 
 /** Where our own copies of extensions are put; nothing of the source is in it. */

@@ -1,4 +1,4 @@
-import { cell } from "../ask.ts";
+import { cell } from "../checks/ask.ts";
 import { type Answer, boundedLines, type Ground, inEachDatabase } from "./ground.ts";
 
 const EXPECTED = "the source's versions of the collation libraries, or indexes that amcheck finds in order";

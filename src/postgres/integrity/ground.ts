@@ -1,7 +1,7 @@
 import type { Context } from "../../context.ts";
 import type { CheckResult } from "../../record.ts";
 import type { Census } from "../census/document.ts";
-import type { Session } from "../session.ts";
+import type { Session } from "../checks/session.ts";
 
 /** The recovered server as the integrity checks see it. */
 export interface Ground {

@@ -1,7 +1,7 @@
 import { AbortedError } from "../../errors.ts";
-import type { Ask } from "../ask.ts";
 import { censusOf } from "../census/document.ts";
 import { feedingSequences, isBehind } from "../census/sequences.ts";
+import type { Ask } from "../checks/ask.ts";
 import { tell } from "./damage.ts";
 import { type Answer, boundedLines, type Ground } from "./ground.ts";
 

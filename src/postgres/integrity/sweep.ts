@@ -1,6 +1,6 @@
 import { AbortedError } from "../../errors.ts";
 import { startProgress } from "../../progress.ts";
-import type { Session } from "../session.ts";
+import type { Session } from "../checks/session.ts";
 import { type Borrowed, borrowExtension } from "./borrow.ts";
 import { provesDamage, tell } from "./damage.ts";
 import { type Answer, boundedLines, type Ground } from "./ground.ts";

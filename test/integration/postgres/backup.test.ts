@@ -15,7 +15,7 @@ import { backupPostgres } from "../../../src/postgres/backup.ts";
 import { prunePostgres } from "../../../src/postgres/prune.ts";
 import { readAll, type Store } from "../../../src/stores/store.ts";
 import { startPostgres, type TestPostgres } from "../../support/postgres.ts";
-import { censusOfBackup, rowsOf } from "./censuses.ts";
+import { censusOfBackup, rowsOf } from "./census/censuses.ts";
 import { detailsOf, keysOf, readArchives, readServerManifest, type Taking, taking } from "./taking.ts";
 
 const MIB = 2 ** 20;

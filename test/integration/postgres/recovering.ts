@@ -7,7 +7,7 @@ import type { ComponentSetting, Recovered } from "../../../src/component.ts";
 import type { Context } from "../../../src/context.ts";
 import { backupPostgres } from "../../../src/postgres/backup.ts";
 import type { PostgresConfig } from "../../../src/postgres/config.ts";
-import { recoverPostgres } from "../../../src/postgres/recover.ts";
+import { recoverPostgres } from "../../../src/postgres/recovery/recover.ts";
 import { readAll, type Store } from "../../../src/stores/store.ts";
 import { parseTarget } from "../../../src/targets.ts";
 import { type TestContext, testContext } from "../../support/context.ts";

@@ -1,0 +1,172 @@
+import { encodeDocument } from "../../catalog/documents.ts";
+import { backupPrefix, manifestKey } from "../../catalog/layout.ts";
+import { lsn, segmentBefore } from "../../catalog/lsn.ts";
+import type { BackupManifest } from "../../catalog/manifest.ts";
+import { chainFrom, listSegments, missingAfter, type RestorePoint } from "../../catalog/wal.ts";
+import type { BackupOutcome } from "../../component.ts";
+import type { Context } from "../../context.ts";
+import { ToolError } from "../../errors.ts";
+import { describePull, type Run, recoverableUntil, withPull, writeBeat } from "../backup.ts";
+import { type CensusSource, extendSteadiness, lookAtObjects, takeCensus } from "../census/capture.ts";
+import { writeCensus } from "../census/store.ts";
+import type { PostgresDetails } from "../details.ts";
+import { endRun } from "../wal/end-of-run.ts";
+import { type BaseBackup, takeBaseBackup } from "./base-backup.ts";
+import type { Connection } from "./connection.ts";
+import { readSourceFacts, serverTime } from "./source-facts.ts";
+
+/** How long the clean-up after a failure may take; a run that was stopped must end soon. */
+const CLEAN_UP_MS = 4_000;
+
+/** Takes a base backup while WAL is pulled; when anything fails, what it wrote under its own id is deleted. */
+export async function takeFullBackup(
+  run: Run,
+  id: string,
+  openReplication: () => Promise<Connection>,
+  context: Context,
+): Promise<BackupOutcome> {
+  try {
+    return await takeAndList(run, id, openReplication, context);
+  } catch (error) {
+    await removeUnlisted(run, id, context);
+    throw error;
+  }
+}
+
+async function takeAndList(
+  run: Run,
+  id: string,
+  openReplication: () => Promise<Connection>,
+  context: Context,
+): Promise<BackupOutcome> {
+  const { setting, archive, sql, identity, pull } = run;
+  const { name, store } = setting;
+  const startedAt = context.now();
+  const facts = await readSourceFacts(sql);
+  const startTime = await serverTime(sql);
+  const source = censusSource(run, id, facts.major, context);
+  const look = source && (await lookAtObjects(source, "after"));
+  const target = { store, component: name, backupId: id, recipients: archive.recipients };
+  const replication = await openReplication();
+  const base = await withPull(pull, takeBaseBackup(replication, target, facts.major, context));
+  await replication.close();
+  // Read after the end, so no commit of the backup's own window is later than this.
+  const stopTime = await serverTime(sql);
+
+  const census = source && look && (await withPull(pull, takeCensus(source, look)));
+  const began = performance.now();
+  const point = await withPull(
+    pull,
+    endRun(
+      sql,
+      run.abilities,
+      pull,
+      { id: id.slice(-6), segmentBytes: identity.walSegmentBytes, atLeast: lsn(base.stopLsn) },
+      context,
+    ),
+  );
+  const pulled = await pull.done;
+  context.log.info(describePull(pulled, (performance.now() - began) / 1000));
+  await assertWalComplete(run, base, point, context);
+  const objects = [...base.objects];
+  if (source !== undefined && census !== undefined) {
+    const whole = extendSteadiness(census, await lookAtObjects(source, "before"));
+    objects.push(await writeCensus(setting, whole, context.signal));
+  }
+
+  const details: PostgresDetails = {
+    ...facts,
+    systemIdentifier: identity.systemIdentifier,
+    timeline: base.timeline,
+    startLsn: base.startLsn,
+    stopLsn: base.stopLsn,
+    startTime,
+    stopTime,
+    walSegmentBytes: identity.walSegmentBytes,
+    dataBytes: base.dataBytes,
+    tablespaces: [...base.tablespaces],
+    restorePoint: point ?? null,
+  };
+  const manifest: BackupManifest = {
+    schema: "drillbook/backup-manifest/v1",
+    id,
+    service: setting.service,
+    component: name,
+    type: "postgres",
+    method: "physical",
+    startedAt: startedAt.toISOString(),
+    finishedAt: context.now().toISOString(),
+    objects,
+    details,
+  };
+  await assertObjectsStored(run, manifest, context);
+  const key = manifestKey(name, id);
+  if (!(await store.create(key, encodeDocument(manifest), context.signal))) {
+    throw new ToolError(`${store.describe(key)} exists already: run the backup again.`);
+  }
+  await writeBeat(run, "full", id, pulled, point, context);
+  const stored = manifest.objects.reduce((sum, object) => sum + object.storedBytes, 0);
+  return { manifest, bytes: stored + pulled.bytes, recoverableUntil: recoverableUntil(point) };
+}
+
+/** What the census is taken of; undefined when the runbook wants none. */
+function censusSource(run: Run, backupId: string, major: number, context: Context): CensusSource | undefined {
+  const { config } = run.setting;
+  if (config.census === false) return undefined;
+  return {
+    backupId,
+    major,
+    database: run.sql.endpoint.database,
+    extent: config.census,
+    checkedTables: config.checks.flatMap((check) => ("rows" in check ? [check.rows] : [])),
+    open: run.openDatabase,
+    context,
+  };
+}
+
+/** A backup is listed only when the WAL that makes it consistent is in the store. */
+async function assertWalComplete(
+  run: Run,
+  base: BaseBackup,
+  point: RestorePoint | undefined,
+  context: Context,
+): Promise<void> {
+  const { store, component } = run.archive;
+  const { walSegmentBytes } = run.identity;
+  const inventory = await listSegments(store, component, walSegmentBytes, context.signal);
+  const start = lsn(base.startLsn);
+  const chain = chainFrom(inventory, start, base.timeline);
+  const needed = segmentBefore(lsn(point?.lsn ?? base.stopLsn), walSegmentBytes);
+  if ((chain.at(-1)?.number ?? -1) >= needed) return;
+  throw new ToolError(
+    `The backup needs the WAL segment ${missingAfter(inventory, start, base.timeline)}, which is not in the store: run the backup again.`,
+  );
+}
+
+async function assertObjectsStored(run: Run, manifest: BackupManifest, context: Context): Promise<void> {
+  const { store, component } = run.archive;
+  for (const object of manifest.objects) {
+    const key = `${backupPrefix(component, manifest.id)}${object.name}`;
+    const stat = await store.stat(key, context.signal);
+    if (stat?.bytes === object.storedBytes) continue;
+    throw new ToolError(
+      `${store.describe(key)} has ${stat?.bytes ?? "no"} bytes after ${object.storedBytes} were written: run the backup again.`,
+    );
+  }
+}
+
+/** Best effort, also when the run was stopped: what is left is not listed as a backup anyway. */
+async function removeUnlisted(run: Run, id: string, context: Context): Promise<void> {
+  const { store, component } = run.archive;
+  const signal = AbortSignal.timeout(CLEAN_UP_MS);
+  try {
+    const keys: string[] = [];
+    for await (const object of store.list(backupPrefix(component, id), signal)) keys.push(object.key);
+    if (keys.includes(manifestKey(component, id))) return;
+    await store.delete(keys, signal);
+  } catch {
+    context.log.warning(
+      `Parts of the unfinished backup ${id} remain in ${store.describe(backupPrefix(component, id))}: it is not listed, and retention removes them later.`,
+    );
+  }
+}

@@ -1,0 +1,52 @@
+import { lsn, segmentAt, segmentStart } from "../../catalog/lsn.ts";
+import type { RestorePoint } from "../../catalog/wal.ts";
+import type { Context } from "../../context.ts";
+import type { Connection } from "../source/connection.ts";
+import type { Abilities } from "../source/roles.ts";
+import { need, serverTime } from "../source/source-facts.ts";
+import type { Pull } from "./wal-pull.ts";
+
+/**
+ * Ends a run's WAL in a named point and tells the pull to fetch everything through it; the point. `id` makes its name
+ * unique. A role that may not do so gets no point: the pull then ends with the last segment that is complete, but not
+ * before `atLeast`.
+ */
+export async function endRun(
+  sql: Connection,
+  abilities: Abilities,
+  pull: Pull,
+  options: { readonly id: string; readonly segmentBytes: number; readonly atLeast: bigint },
+  context: Context,
+): Promise<RestorePoint | undefined> {
+  const doing = "marking the end of the run";
+  if (!abilities.createRestorePoint || !abilities.switchWal) {
+    const complete = await lastCompleteWal(sql, abilities, options.segmentBytes);
+    const suffices = complete >= options.atLeast;
+    pull.finish({ through: suffices ? complete : options.atLeast, point: undefined });
+    return undefined;
+  }
+  const time = await serverTime(sql);
+  // An id makes this transaction write a commit record, later than `time`: recovery to any time up to `time` has a
+  // record to stop at, even when the server is idle.
+  await sql.query(doing, "SELECT pg_current_xact_id()");
+  pull.hold();
+  const name = `drillbook-${context
+    .now()
+    .toISOString()
+    .replace(/[-:]|\.\d+/g, "")}-${options.id}`;
+  const [row] = await sql.query(doing, "SELECT pg_create_restore_point($1) AS lsn", [name]);
+  const point: RestorePoint = { name, lsn: need(row, "lsn"), time };
+  await sql.query(doing, "SELECT pg_switch_wal()");
+  pull.finish({ through: lsn(point.lsn), point });
+  return point;
+}
+
+async function lastCompleteWal(sql: Connection, abilities: Abilities, segmentBytes: number): Promise<bigint> {
+  const doing = "finding the end of the WAL";
+  if (abilities.switchWal) {
+    const [row] = await sql.query(doing, "SELECT pg_switch_wal() AS lsn");
+    return lsn(need(row, "lsn"));
+  }
+  const [row] = await sql.query(doing, "SELECT pg_current_wal_flush_lsn() AS lsn");
+  return segmentStart(segmentAt(lsn(need(row, "lsn")), segmentBytes), segmentBytes);
+}
