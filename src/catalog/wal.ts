@@ -6,13 +6,22 @@ import { historyKey, parseWalKey, sidecarKey, walPrefix } from "./layout.ts";
 import { parseSegmentName, segmentAt, segmentName } from "./lsn.ts";
 import { isOnPath, parseHistory, rootTimeline, type TimelinePath, timelineOfSegment } from "./timelines.ts";
 
-/** A named point at the end of a run, in `pg_create_restore_point`'s sense. */
-export const restorePoint = z.object({
+/** A restore point in the WAL, in `pg_create_restore_point`'s sense. */
+const namedPoint = z.object({
   name: z.string(),
   /** End of the restore point's record, such as `0/3000168`. */
   lsn: z.string(),
-  /** Every commit up to this time lies before the point; RFC 3339 in UTC with microseconds, the server's clock. */
+  /** When it was made; RFC 3339 in UTC with microseconds, the server's clock. */
   time: z.string(),
+});
+export type NamedPoint = z.infer<typeof namedPoint>;
+
+/** The named point at the end of a run. */
+export const restorePoint = namedPoint.extend({
+  /** Every commit up to this time lies before the point; a little earlier than the point itself. */
+  time: z.string(),
+  /** Which transactions had ended by then, as `pg_current_snapshot()` spells it; absent where it was not asked for. */
+  snapshot: z.string().optional(),
 });
 export type RestorePoint = z.infer<typeof restorePoint>;
 
@@ -26,7 +35,10 @@ const walSidecar = z.object({
   /** Bytes before compression: the cluster's segment size. */
   bytes: z.number(),
   archivedAt: z.string(),
+  /** The end of a run, when it lies in this segment. */
   restorePoint: restorePoint.optional(),
+  /** All restore points whose records lie in this segment, in order, whoever made them; absent when there is none. */
+  restorePoints: z.array(namedPoint).optional(),
 });
 export type WalSidecar = z.infer<typeof walSidecar>;
 

@@ -1,4 +1,4 @@
-import type { Recovery, Step } from "../record.ts";
+import type { Recovery, RecoveryPoint, Step } from "../record.ts";
 import { parseTime, type Target } from "../targets.ts";
 
 export interface Objectives {
@@ -65,12 +65,12 @@ const CLOCK_TOLERANCE_MICROS = 60_000_000n;
  * - A time, or a while ago: that moment.
  * - `latest`: the beginning of the first step, as if the service was lost then. What was committed after the newest
  *   archived point counts as lost.
- * - `immediate`: the same. The end of a base backup is a point nobody wants for its own sake, so everything since counts.
+ * - `lsn:`, `xid:`, `name:`: the moment of that very point, which a recovery is proven to end at.
+ * - `immediate`: as `latest`. The end of a base backup is a point nobody wants for its own sake, so everything since counts.
  *
- * Clocks of the database and the runner are compared for the last two; a difference a little below zero counts as zero.
+ * Clocks of the database and the runner are compared for `latest` and `immediate`; a difference a little below zero counts as zero.
  */
 export function achievedLoss(recoveries: readonly Recovery[], target: Target, clockStart: Date): Loss {
-  const wanted = wantedMicros(target, clockStart);
   const exact = target.kind === "time" || target.kind === "before-now";
   const losses: number[] = [];
   const unobserved: string[] = [];
@@ -79,6 +79,7 @@ export function achievedLoss(recoveries: readonly Recovery[], target: Target, cl
   for (const { component, reached } of recoveries) {
     const contained = reached.lastCommitBefore ?? reached.completeUntil ?? null;
     const last = contained === null ? undefined : parseTime(contained);
+    const wanted = wantedMicros(target, reached, clockStart) ?? last ?? 0n;
     if (last === undefined) unobserved.push(component);
     else if (exact && last > wanted) beyondTarget.push(component);
     else if (last > wanted + CLOCK_TOLERANCE_MICROS) inFuture.push(component);
@@ -88,8 +89,19 @@ export function achievedLoss(recoveries: readonly Recovery[], target: Target, cl
   return { rpoSeconds: measured ? Math.max(...losses) : null, unobserved, beyondTarget, inFuture };
 }
 
-function wantedMicros(target: Target, clockStart: Date): bigint {
-  if (target.kind === "time") return target.micros;
-  if (target.kind === "before-now") return BigInt(clockStart.getTime() - target.seconds * 1000) * 1000n;
-  return BigInt(clockStart.getTime()) * 1000n;
+/** Undefined: a point that no time is known of, but that was proven to be reached. */
+function wantedMicros(target: Target, { time }: RecoveryPoint, clockStart: Date): bigint | undefined {
+  switch (target.kind) {
+    case "time":
+      return target.micros;
+    case "before-now":
+      return BigInt(clockStart.getTime() - target.seconds * 1000) * 1000n;
+    case "lsn":
+    case "xid":
+    case "name":
+      return time === null ? undefined : parseTime(time);
+    case "latest":
+    case "immediate":
+      return BigInt(clockStart.getTime()) * 1000n;
+  }
 }

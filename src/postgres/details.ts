@@ -38,6 +38,8 @@ export const postgresDetails = z.object({
   startTime: z.string(),
   /** Not before the backup's real end: a time target must be later. */
   stopTime: z.string(),
+  /** Which transactions had ended at `stopTime`, as `pg_current_snapshot()` spells it; absent in older manifests. */
+  stopSnapshot: z.string().optional(),
   walSegmentBytes: z.number(),
   /** Bytes of all archives before compression; recovery needs at least so much disk. */
   dataBytes: z.number(),

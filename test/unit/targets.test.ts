@@ -14,7 +14,7 @@ describe("a target", () => {
     ["-1h30m", 5_400],
     ["-2d", 172_800],
   ])("%s counts back from now", (text, seconds) => {
-    expect(parseTarget(text)).toEqual({ kind: "before-now", seconds });
+    expect(parseTarget(text)).toEqual({ kind: "before-now", seconds, exclusive: false });
   });
 
   test.each([
@@ -33,7 +33,27 @@ describe("a target", () => {
     // Later digits are dropped: a target must not move past the moment that was asked for.
     ["2026-01-25T14:30:00.1234569Z", micros("2026-01-25T14:30:00Z", 123_456)],
   ])("%s is a time, to the microsecond", (text, expected) => {
-    expect(parseTarget(text)).toEqual({ kind: "time", micros: expected });
+    expect(parseTarget(text)).toEqual({ kind: "time", micros: expected, exclusive: false });
+  });
+
+  test.each([
+    ["lsn:0/1A2B3C4D", { kind: "lsn", lsn: 0x1a2b3c4dn, exclusive: false }],
+    ["lsn:16/b374d848?exclusive", { kind: "lsn", lsn: 0x16_b374_d848n, exclusive: true }],
+    ["xid:7421", { kind: "xid", xid: 7421n, exclusive: false }],
+    ["xid:18446744073709551615", { kind: "xid", xid: 2n ** 64n - 1n, exclusive: false }],
+    ["xid:3?timeline=2&exclusive", { kind: "xid", xid: 3n, exclusive: true, timeline: 2 }],
+    ["name:before-migration", { kind: "name", name: "before-migration" }],
+    ["name:v1?really: yes", { kind: "name", name: "v1?really: yes" }],
+    ["name:x?timeline=12", { kind: "name", name: "x", timeline: 12 }],
+    ["latest?timeline=4294967295", { kind: "latest", timeline: 4_294_967_295 }],
+    ["immediate?timeline=1", { kind: "immediate", timeline: 1 }],
+    ["-15m?exclusive", { kind: "before-now", seconds: 900, exclusive: true }],
+    [
+      "2026-01-25T14:30:00Z?exclusive?timeline=3",
+      { kind: "time", micros: micros("2026-01-25T14:30:00Z"), exclusive: true, timeline: 3 },
+    ],
+  ])("%s is a point with its options", (text, expected) => {
+    expect(parseTarget(text)).toEqual(expected);
   });
 
   test.each([
@@ -56,6 +76,26 @@ describe("a target", () => {
     ["-", /not understood/],
     ["", /not understood/],
     ["1769351400", /not understood/],
+    ["lsn:", /no position in the WAL/],
+    ["lsn:0/0", /no position in the WAL/],
+    ["lsn:1A2B3C4D", /no position in the WAL/],
+    ["lsn:0/123456789", /no position in the WAL/],
+    ["xid:abc", /"xid:abc" is no transaction/],
+    ["xid:2", /no transaction/],
+    ["xid:-5", /no transaction/],
+    ["xid:18446744073709551616", /no transaction/],
+    ["xid:7e3", /no transaction/],
+    ["name:", /lacks the name/],
+    [`name:${"x".repeat(64)}`, /at most 63 bytes/],
+    [`name:${"\u00fc".repeat(32)}`, /at most 63 bytes/],
+    ["latest?exclusive", /cannot be exclusive/],
+    ["immediate?exclusive", /cannot be exclusive/],
+    ["name:x?exclusive", /cannot be exclusive/],
+    ["latest?timeline=0", /timelines begin at 1/],
+    ["latest?timeline=4294967296", /timelines begin at 1/],
+    ["latest?timeline=1?timeline=2", /two timelines/],
+    ["latest?timeline=one", /not understood/],
+    ["latest?exklusive", /not understood/],
   ])("%j is refused with what is allowed", (text, message) => {
     expect(() => parseTarget(text)).toThrow(UserError);
     expect(() => parseTarget(text)).toThrow(message);

@@ -1,11 +1,10 @@
 import { AbortedError, codeOf, messageOf } from "../../errors.ts";
 import { meets } from "../../expect.ts";
 import type { CheckResult, Verdict } from "../../record.ts";
-import { parseTime } from "../../targets.ts";
+import { parseTime, toRfc3339 } from "../../targets.ts";
 import { formatDuration } from "../../values.ts";
 import type { TableRows } from "../census/document.ts";
 import type { PostgresCheck, Tolerance } from "../config.ts";
-import { toRfc3339 } from "../recovery/recovery-proof.ts";
 import type { Session } from "./session.ts";
 
 /** What the census says of the database that is checked. */

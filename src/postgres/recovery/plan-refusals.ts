@@ -1,8 +1,14 @@
 import { historyKey, segmentKey, sidecarKey } from "../../catalog/layout.ts";
+import { formatLsn, lsn } from "../../catalog/lsn.ts";
+import type { TimelinePath } from "../../catalog/timelines.ts";
+import type { NamedPoint } from "../../catalog/wal.ts";
 import { DefectError, UserError } from "../../errors.ts";
+import { quote } from "../../quote.ts";
 import { formatMicros } from "../../targets.ts";
 import { formatDuration } from "../../values.ts";
 import type { StoreSetting } from "../store-setting.ts";
+import type { Candidate } from "./candidates.ts";
+import type { Reach, ReachedPoint } from "./reach.ts";
 
 /** A segment that recovery needs is missing. Names the object itself: the segment, or only its sidecar. */
 export async function missingWal(
@@ -39,25 +45,141 @@ export function noNamedPoint(component: string, backupId: string): UserError {
   );
 }
 
-/** `from` and `to` are the recoverable window. */
-export function tooLate(component: string, micros: bigint, from: bigint, to: bigint): UserError {
+/** The two ways in which a target can lie outside what a backup and its WAL reach; each names what they do reach. */
+export interface Window {
+  readonly tooEarly: (oldest: Reach) => UserError;
+  readonly tooLate: (reach: Reach, newest: ReachedPoint) => UserError;
+}
+
+/** What a refusal has to know. */
+interface Asked {
+  readonly archive: { readonly setting: StoreSetting };
+  /** The user chose that backup. */
+  readonly named: boolean;
+}
+
+export function timeWindow({ archive, named }: Asked, micros: bigint): Window {
+  const component = archive.setting.name;
+  const target = formatMicros(micros);
+  return {
+    tooEarly({ stopMicros, newest }) {
+      const upTo = newest === undefined ? "" : ` and up to ${formatMicros(newest.micros)}`;
+      return new UserError(
+        `The target ${target} is ${distance(stopMicros + 1n - micros)} too early for ${component}: ${which(named)} ended at ${formatMicros(stopMicros)}, so choose a time after that${upTo}.`,
+      );
+    },
+    tooLate({ stopMicros }, newest) {
+      return new UserError(
+        `The target ${target} is ${distance(micros - newest.micros)} later than the newest archived point of ${component}: choose a time after ${formatMicros(stopMicros)} and up to ${formatMicros(newest.micros)}, or archive newer WAL first.`,
+      );
+    },
+  };
+}
+
+/** `margin`: bytes before the newest point's end that are no target any more. */
+export function lsnWindow({ archive, named }: Asked, position: bigint, margin: bigint): Window {
+  const component = archive.setting.name;
+  const target = formatLsn(position);
+  const endOf = ({ point }: ReachedPoint) => formatLsn(lsn(point.lsn) - margin);
+  return {
+    tooEarly({ stopLsn, newest }) {
+      const upTo = newest === undefined ? "" : ` up to ${endOf(newest)}`;
+      return new UserError(
+        `The target lsn:${target} is too early for ${component}: ${which(named)} ended at ${formatLsn(stopLsn)}, so choose a position from there on${upTo}.`,
+      );
+    },
+    tooLate({ stopLsn }, newest) {
+      return new UserError(
+        `The target lsn:${target} lies behind the newest archived point of ${component}: choose a position from ${formatLsn(stopLsn)} up to ${endOf(newest)}, or archive newer WAL first.`,
+      );
+    },
+  };
+}
+
+export function xidWindow({ archive, named }: Asked, xid: bigint): Window {
+  const component = archive.setting.name;
+  return {
+    tooEarly({ stopMicros, newest }) {
+      const upTo = newest === undefined ? "" : ` and up to ${formatMicros(newest.micros)}`;
+      return new UserError(
+        `The transaction ${xid} is too early for ${component}: it had ended when ${which(named)} did, at ${formatMicros(stopMicros)}. Choose one that ended after that${upTo}.`,
+      );
+    },
+    tooLate({ stopMicros }, newest) {
+      return new UserError(
+        `The transaction ${xid} had not ended at the newest archived point of ${component}: choose one that ended after ${formatMicros(stopMicros)} and up to ${formatMicros(newest.micros)}, or archive newer WAL first.`,
+      );
+    },
+  };
+}
+
+function which(named: boolean): string {
+  return named ? "that backup" : "the oldest backup";
+}
+
+/** Neither commit nor abort of the transaction is in WAL that holds everything up to when it had ended. */
+export function noEndOfTransaction(xid: bigint): UserError {
   return new UserError(
-    `The target ${formatMicros(micros)} is ${distance(micros - to)} later than the newest archived point of ${component}: choose a time after ${formatMicros(from)} and up to ${formatMicros(to)}, or archive newer WAL first.`,
+    `The WAL holds neither a commit nor an abort of transaction ${xid}: it is a subtransaction, or the server crashed while it ran. Choose another transaction, or a time.`,
   );
 }
 
-/** `from` is the end of the backup, and `to` the newest named point behind it; `named`: the user chose that backup. */
-export function tooEarly(
-  component: string,
-  micros: bigint,
-  from: bigint,
-  to: bigint | undefined,
-  named: boolean,
-): UserError {
-  const upTo = to === undefined ? "" : ` and up to ${formatMicros(to)}`;
-  const which = named ? "that backup" : "the oldest backup";
+export function noSnapshots(component: string): UserError {
   return new UserError(
-    `The target ${formatMicros(micros)} is ${distance(from + 1n - micros)} too early for ${component}: ${which} ended at ${formatMicros(from)}, so choose a time after that${upTo}.`,
+    `The backups of ${component} do not say which transactions they hold, so no target xid: can be proven to be reached: take a new backup, or choose a time.`,
+  );
+}
+
+/** The names that a refusal shows. */
+const MOST_NAMES = 10;
+
+/** `known`: names of the points that the archive does hold, newest last. */
+export function unknownPoint(
+  component: string,
+  name: string,
+  known: readonly string[],
+  from: bigint,
+  to: bigint,
+): UserError {
+  // Those of our own runs are not what anybody would ask for by name.
+  const others = known.filter((one) => !/^drillbook-\d{8}T/.test(one)).slice(-MOST_NAMES);
+  const has =
+    others.length === 0
+      ? "there is none that pg_create_restore_point made"
+      : `there are ${others.map(quote).join(", ")}`;
+  return new UserError(
+    `The archived WAL of ${component} holds no restore point named ${quote(name)}, from ${formatMicros(from)} to ${formatMicros(to)}: ${has}.`,
+  );
+}
+
+export function ambiguousPoint(
+  component: string,
+  name: string,
+  backupId: string,
+  found: readonly NamedPoint[],
+): UserError {
+  const each = found.slice(-MOST_NAMES).map((point) => `${point.lsn} (${point.time})`);
+  return new UserError(
+    `The WAL of ${component} behind the backup ${backupId} holds ${found.length} restore points named ${quote(name)}, at ${each.join(", ")}: choose one with a target time, or lsn:… with ?exclusive.`,
+  );
+}
+
+export function unknownTimeline(component: string, timeline: number, known: readonly number[]): UserError {
+  const list = known.toSorted((a, b) => a - b).join(", ");
+  return new UserError(
+    `The archive of ${component} has no timeline ${timeline}: it has ${known.length === 1 ? "only" : "the timelines"} ${list}.`,
+  );
+}
+
+/** No backup lies on the way to the timeline, not even the `oldest`. */
+export function branchedBefore(component: string, path: TimelinePath, oldest: Candidate): UserError {
+  const left = path.ancestors.find(({ timeline }) => timeline === oldest.details.timeline);
+  const where =
+    left === undefined
+      ? `is none that timeline ${path.timeline} grew out of`
+      : `was left at ${formatLsn(left.end)}, before the backup ${oldest.manifest.id} ended at ${formatLsn(oldest.stopLsn)}`;
+  return new UserError(
+    `No backup of ${component} leads to timeline ${path.timeline}: timeline ${oldest.details.timeline} ${where}. Choose another timeline, or leave ?timeline= out.`,
   );
 }
 

@@ -7,10 +7,11 @@ import type { ComponentSetting, Recovered, RecoveryRequest } from "../../compone
 import type { Context } from "../../context.ts";
 import { AbortedError, codeOf, DefectError, ToolError } from "../../errors.ts";
 import type { Phase, RecoveryPoint } from "../../record.ts";
-import { formatMicros, parseTime } from "../../targets.ts";
+import { parseTime } from "../../targets.ts";
 import { checksOf } from "../checks/recovered-checks.ts";
 import { openAnySession, type ScratchAddress, type Session } from "../checks/session.ts";
 import type { PostgresConfig } from "../config.ts";
+import { describeGoal } from "../goal.ts";
 import { accessOf, createTemporaryRole, makeTemporaryRole, type TemporaryRole } from "../scratch/access.ts";
 import { findServerBinary, type ServerBinary } from "../scratch/binaries.ts";
 import { findRunUser, type RunUser } from "../scratch/run-user.ts";
@@ -161,7 +162,7 @@ async function present(
 
   return {
     backupId: manifest.id,
-    target: describeGoal(plan),
+    target: describeGoal(plan.goal),
     reached,
     phases,
     access: accessOf(role, port, details.database),
@@ -171,7 +172,7 @@ async function present(
       manifest,
       details,
       address,
-      momentMicros: momentOf(plan),
+      momentMicros: momentOf(plan, reached),
       reachedLsn: lsn(reached.lsn),
       temporaryRole: role.name,
       context,
@@ -260,19 +261,14 @@ function switchedOff({ census, integrity }: PostgresConfig): Record<string, stri
   };
 }
 
-/** What `max-age` counts back from. */
-function momentOf({ goal, details }: RecoveryPlan): bigint {
-  return goal.kind === "immediate" ? (parseTime(details.stopTime) ?? 0n) : goal.micros;
-}
-
-function describeGoal({ goal }: RecoveryPlan): string {
-  if (goal.kind === "immediate") return "immediate";
-  return goal.kind === "time" ? formatMicros(goal.micros) : `restore point ${goal.name}`;
+/** What `max-age` counts back from: a point without a time is as old as the backup's end. */
+function momentOf({ details }: RecoveryPlan, { time }: RecoveryPoint): bigint {
+  return parseTime(time ?? details.stopTime) ?? 0n;
 }
 
 function describePlan(component: string, plan: RecoveryPlan): string {
   const count = plan.segments.length;
-  return `Recovering ${component} from the backup ${plan.manifest.id} to ${describeGoal(plan)}, with up to ${count} WAL segment${count === 1 ? "" : "s"}`;
+  return `Recovering ${component} from the backup ${plan.manifest.id} to ${describeGoal(plan.goal)}, with up to ${count} WAL segment${count === 1 ? "" : "s"}`;
 }
 
 function describeReached(

@@ -1,10 +1,13 @@
 import { lsn, segmentAt } from "../../catalog/lsn.ts";
 import type { WalSegment } from "../../catalog/wal.ts";
 import { DefectError, ToolError } from "../../errors.ts";
+import type { Goal } from "../goal.ts";
+import { noEndOfTransaction } from "./plan-refusals.ts";
 import type { RecoveryLog } from "./server-log.ts";
 
 /** What is known of a recovery that did not end at its target. */
 export interface FailedRecovery {
+  readonly goal: Goal;
   readonly log: RecoveryLog["state"];
   /** How the server process ended. */
   readonly ending: string;
@@ -21,6 +24,8 @@ export interface FailedRecovery {
 /** Troubles of this machine, not of what lies in the store. */
 const ENVIRONMENT =
   /No space left on device|Disk quota exceeded|Cannot allocate memory|out of memory|Too many open files|Permission denied|Read-only file system|could not (?:access file|load library|create .*socket|bind|map anonymous|create shared memory|create lock file|resize shared memory)|could not open shared memory|was terminated by signal|incompatible with server|configuration file .* contains errors|Input\/output error/;
+
+const ENDED_BEFORE = /^recovery ended before configured recovery target was reached/;
 
 /**
  * The error for a server that ended before its target. What the store's objects are to blame for is a
@@ -47,6 +52,9 @@ export function explainFailure(failed: FailedRecovery): Error {
   if (!log.started || file !== undefined || ENVIRONMENT.test(said)) {
     return new ToolError(`The scratch server could not recover: ${sentence}.`);
   }
+  // The plan has seen that all WAL is there up to a point at which the transaction had ended.
+  const toTheEnd = ENDED_BEFORE.test(said) && log.lastRestored === failed.segments.at(-1)?.name;
+  if (failed.goal.kind === "xid" && toTheEnd) return noEndOfTransaction(failed.goal.xid);
   const reason = log.badRecord === undefined ? said : `${said} after "${log.badRecord}"`;
   const segment = blame(failed);
   const subject = segment === undefined ? failed.backupSubject : failed.describe(segment.key);

@@ -126,6 +126,7 @@ function failureOf(server: ServerProcess, log: RecoveryLog, options: ReplayOptio
   const { setting, plan, window, context } = options;
   const backupSubject = setting.store.describe(manifestKey(setting.name, plan.manifest.id));
   const failure = explainFailure({
+    goal: plan.goal,
     log: log.state,
     ending: server.ending() ?? "nothing",
     segments: plan.segments,

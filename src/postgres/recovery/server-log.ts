@@ -1,3 +1,4 @@
+import { parseLsn } from "../../catalog/lsn.ts";
 import { parseTime } from "../../targets.ts";
 
 /** One message of the server's log, cut into its parts. */
@@ -8,14 +9,19 @@ export interface LogMessage {
   readonly text: string;
 }
 
+/** Whether what replay stopped at was still replayed. */
+type Side = "before" | "after";
+
 /** Where and why replay stopped, as the server says it. */
 type RecoveryStop =
   | {
       readonly kind: "transaction";
+      readonly side: Side;
       readonly outcome: "commit" | "abort";
       readonly xid: string;
       readonly micros: bigint;
     }
+  | { readonly kind: "lsn"; readonly side: Side; readonly lsn: bigint }
   | { readonly kind: "restore-point"; readonly name: string; readonly micros: bigint }
   | { readonly kind: "consistency" };
 
@@ -58,8 +64,9 @@ const LINE_LENGTH = 2_000;
 const PREFIX = /^(?:([a-z ]+)\[\d+\] |.*?\[\d+\] )?([A-Z]+\d?): {1,2}(.*)$/;
 const TIMESTAMP = String.raw`(\d{4,}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)?[+-]\d\d(?::?\d\d)?)`;
 const STOP_TRANSACTION = new RegExp(
-  `^recovery stopping before (commit|abort) of transaction (\\d+), time ${TIMESTAMP}$`,
+  `^recovery stopping (before|after) (commit|abort) of transaction (\\d+), time ${TIMESTAMP}$`,
 );
+const STOP_LSN = /^recovery stopping (before|after) WAL location \(LSN\) "([0-9A-F]+\/[0-9A-F]+)"$/;
 const STOP_RESTORE_POINT = new RegExp(`^recovery stopping at restore point "(.*)", time ${TIMESTAMP}$`);
 const LAST_TRANSACTION = new RegExp(`^last completed transaction was at log time ${TIMESTAMP}$`);
 
@@ -157,15 +164,28 @@ function parseStop(text: string): RecoveryStop | undefined {
   if (text === "recovery stopping after reaching consistency") return { kind: "consistency" };
   const transaction = STOP_TRANSACTION.exec(text);
   if (transaction !== null) {
-    const micros = parseTime(transaction[3] ?? "");
+    const [, side, outcome, xid = "", time = ""] = transaction;
+    const micros = parseTime(time);
     if (micros === undefined) return undefined;
-    const outcome = transaction[1] === "commit" ? "commit" : "abort";
-    return { kind: "transaction", outcome, xid: transaction[2] ?? "", micros };
+    return {
+      kind: "transaction",
+      side: sideOf(side),
+      outcome: outcome === "commit" ? "commit" : "abort",
+      xid,
+      micros,
+    };
   }
+  const [, side, position = ""] = STOP_LSN.exec(text) ?? [];
+  const lsn = parseLsn(position);
+  if (lsn !== undefined) return { kind: "lsn", side: sideOf(side), lsn };
   const point = STOP_RESTORE_POINT.exec(text);
   const micros = parseTime(point?.[2] ?? "");
   if (point === null || micros === undefined) return undefined;
   return { kind: "restore-point", name: point[1] ?? "", micros };
+}
+
+function sideOf(word: string | undefined): Side {
+  return word === "after" ? "after" : "before";
 }
 
 /** A sentence that says why the server cannot even start; the FATAL that follows only says that it did not. */

@@ -1,13 +1,9 @@
+import { formatLsn } from "../../catalog/lsn.ts";
 import { UserError } from "../../errors.ts";
 import { formatMicros } from "../../targets.ts";
+import type { Goal } from "../goal.ts";
 import { MAX_WAL_BYTES } from "../recovery/disk.ts";
 import { LOG_LINE_PREFIX } from "../recovery/server-log.ts";
-
-/** Where recovery ends. */
-export type Goal =
-  | { readonly kind: "restore-point"; readonly name: string; readonly lsn: bigint; readonly micros: bigint }
-  | { readonly kind: "time"; readonly micros: bigint }
-  | { readonly kind: "immediate" };
 
 export interface ServerSettings {
   readonly goal: Goal;
@@ -105,10 +101,18 @@ function goalSettings(goal: Goal): Record<string, string> {
     case "restore-point":
       return { recovery_target_name: goal.name };
     case "time":
-      return { recovery_target_time: formatMicros(goal.micros), recovery_target_inclusive: "on" };
+      return { recovery_target_time: formatMicros(goal.micros), ...inclusive(goal.exclusive) };
+    case "lsn":
+      return { recovery_target_lsn: formatLsn(goal.lsn), ...inclusive(goal.exclusive) };
+    case "xid":
+      return { recovery_target_xid: String(goal.xid), ...inclusive(goal.exclusive) };
     case "immediate":
       return { recovery_target: "immediate" };
   }
+}
+
+function inclusive(exclusive: boolean): Record<string, string> {
+  return { recovery_target_inclusive: exclusive ? "off" : "on" };
 }
 
 function lowerBounds(source: Readonly<Record<string, string>>): Record<string, string> {

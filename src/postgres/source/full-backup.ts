@@ -13,7 +13,7 @@ import type { PostgresDetails } from "../details.ts";
 import { endRun } from "../wal/end-of-run.ts";
 import { type BaseBackup, takeBaseBackup } from "./base-backup.ts";
 import type { Connection } from "./connection.ts";
-import { readSourceFacts, serverTime } from "./source-facts.ts";
+import { readSourceFacts, serverTime, sourceMoment } from "./source-facts.ts";
 
 /** How long the clean-up after a failure may take; a run that was stopped must end soon. */
 const CLEAN_UP_MS = 4_000;
@@ -51,7 +51,7 @@ async function takeAndList(
   const base = await withPull(pull, takeBaseBackup(replication, target, facts.major, context));
   await replication.close();
   // Read after the end, so no commit of the backup's own window is later than this.
-  const stopTime = await serverTime(sql);
+  const stop = await sourceMoment(sql);
 
   const census = source && look && (await withPull(pull, takeCensus(source, look)));
   const began = performance.now();
@@ -81,7 +81,8 @@ async function takeAndList(
     startLsn: base.startLsn,
     stopLsn: base.stopLsn,
     startTime,
-    stopTime,
+    stopTime: stop.time,
+    stopSnapshot: stop.snapshot,
     walSegmentBytes: identity.walSegmentBytes,
     dataBytes: base.dataBytes,
     tablespaces: [...base.tablespaces],

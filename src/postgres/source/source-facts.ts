@@ -100,6 +100,22 @@ function databasesQuery(major: number): string {
 /** The server's clock as `2026-01-25T12:00:00.123456Z`. */
 export const SERVER_TIME = `to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`;
 
+/** A moment of the source: its clock, and which transactions had ended by then. */
+export interface SourceMoment {
+  readonly time: string;
+  /** As `pg_current_snapshot()` spells it: `<xmin>:<xmax>:<running between them>`. */
+  readonly snapshot: string;
+}
+
+/** The snapshot is taken no later than the clock is read. */
+export async function sourceMoment(connection: Connection): Promise<SourceMoment> {
+  const [row] = await connection.query(
+    "reading its clock",
+    `SELECT ${SERVER_TIME} AS time, pg_current_snapshot() AS snapshot`,
+  );
+  return { time: need(row, "time"), snapshot: need(row, "snapshot") };
+}
+
 export async function serverTime(connection: Connection): Promise<string> {
   const [row] = await connection.query("reading its clock", `SELECT ${SERVER_TIME} AS time`);
   return need(row, "time");

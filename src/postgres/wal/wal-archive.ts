@@ -6,6 +6,7 @@ import { type RestorePoint, readSidecar, type WalSidecar } from "../../catalog/w
 import type { Context } from "../../context.ts";
 import { DefectError } from "../../errors.ts";
 import { readAll, type Store } from "../../stores/store.ts";
+import { restorePointsIn } from "./restore-points.ts";
 
 /** Where WAL goes. */
 export interface WalArchive {
@@ -30,6 +31,7 @@ export async function archiveSegment(
   const { store, component, recipients, systemIdentifier } = archive;
   const { signal } = context;
   const sealed = recipients.length > 0;
+  const named = restorePointsIn(bytes);
   const sidecar: WalSidecar = {
     schema: "drillbook/wal-segment/v1",
     segment: name,
@@ -38,6 +40,7 @@ export async function archiveSegment(
     bytes: bytes.length,
     archivedAt: context.now().toISOString(),
     ...(point === undefined ? {} : { restorePoint: point }),
+    ...(named.length === 0 ? {} : { restorePoints: named }),
   };
   if (!(await store.create(sidecarKey(component, name), encodeDocument(sidecar), signal))) {
     const known = await readSidecar(store, component, name, signal);

@@ -6,7 +6,7 @@ import type { TestPostgres } from "../../../support/postgres.ts";
 import { openSource } from "../recovering.ts";
 import { detailsOf } from "../taking.ts";
 
-const TARGETS = 10;
+const TARGETS = 6;
 const WRITERS = 6;
 
 /**

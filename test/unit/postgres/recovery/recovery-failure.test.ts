@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import type { WalSegment } from "../../../../src/catalog/wal.ts";
-import { DefectError, ToolError } from "../../../../src/errors.ts";
+import { DefectError, ToolError, UserError } from "../../../../src/errors.ts";
+import type { Goal } from "../../../../src/postgres/goal.ts";
 import { explainFailure } from "../../../../src/postgres/recovery/recovery-failure.ts";
 import { followRecoveryLog } from "../../../../src/postgres/recovery/server-log.ts";
 
@@ -13,10 +14,16 @@ function segment(number: number): WalSegment {
   return { name, timeline: 1, number, key, sealed: false, storedBytes: 1, modified: new Date(0) };
 }
 
-function explain(lines: string[], failures: Record<string, unknown> = {}, ending = "exit code 1"): Error {
+function explain(
+  lines: string[],
+  failures: Record<string, unknown> = {},
+  ending = "exit code 1",
+  goal: Goal = { kind: "immediate" },
+): Error {
   const log = followRecoveryLog();
   for (const line of lines) log.line(line);
   return explainFailure({
+    goal,
     log: log.state,
     ending,
     segments: [segment(2), segment(3), segment(4)],
@@ -85,5 +92,18 @@ describe("a server that ended before its target", () => {
 
   test("that was killed may have lacked memory", () => {
     expect(explain([STARTED], {}, "signal SIGKILL").message).toMatch(/signal SIGKILL.*memory/);
+  });
+
+  test("that ran out of WAL looking for a transaction is nobody's damage, when all WAL was given", () => {
+    const fatal = "startup[1] FATAL:  recovery ended before configured recovery target was reached";
+    const restored = (number: number) =>
+      `startup[1] LOG:  restored log file "00000001000000000000000${number}" from archive`;
+    const started = "startup[1] LOG:  starting point-in-time recovery to XID 7421";
+    const goal: Goal = { kind: "xid", xid: 7421n, exclusive: false };
+    const whole = explain([started, restored(3), restored(4), fatal], {}, "exit code 1", goal);
+    expect(whole).toBeInstanceOf(UserError);
+    expect(whole.message).toMatch(/neither a commit nor an abort of transaction 7421/);
+    expect(explain([started, restored(3), fatal], {}, "exit code 1", goal)).toBeInstanceOf(DefectError);
+    expect(explain([started, restored(3), restored(4), fatal])).toBeInstanceOf(DefectError);
   });
 });

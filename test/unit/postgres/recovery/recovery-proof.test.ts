@@ -1,8 +1,8 @@
 import { describe, expect, test } from "vitest";
 import { DefectError, ToolError } from "../../../../src/errors.ts";
+import type { Goal } from "../../../../src/postgres/goal.ts";
 import { proveStop } from "../../../../src/postgres/recovery/recovery-proof.ts";
 import { followRecoveryLog, type RecoveryLog } from "../../../../src/postgres/recovery/server-log.ts";
-import type { Goal } from "../../../../src/postgres/scratch/server-settings.ts";
 
 const END = "startup[1] LOG:  archive recovery complete";
 const AT = "2026-01-25 14:30:00";
@@ -22,7 +22,11 @@ function stop(what: string, time: string): string {
 }
 
 describe("the proof of a time target", () => {
-  const goal: Goal = { kind: "time", micros: BigInt(Date.parse("2026-01-25T14:30:00Z")) * 1000n };
+  const goal: Goal = {
+    kind: "time",
+    micros: BigInt(Date.parse("2026-01-25T14:30:00Z")) * 1000n,
+    exclusive: false,
+  };
 
   test("names the commits on both sides", () => {
     const state = stateOf(stop("commit", `${AT}.000001+00`), last(`${AT}+00`), END);
@@ -86,5 +90,48 @@ describe("the proof of a restore point and of the end of a backup", () => {
   test("is consistency", () => {
     expect(proveStop({ kind: "immediate" }, stateOf(consistency, END), "b").time).toBeNull();
     expect(() => proveStop({ kind: "immediate" }, stateOf(point, END), "b")).toThrow(DefectError);
+  });
+});
+
+describe("the proof of what lies at the target itself", () => {
+  const micros = BigInt(Date.parse("2026-01-25T14:30:00Z")) * 1000n;
+  const line = (text: string) => `startup[1] LOG:  recovery stopping ${text}`;
+
+  test("is for a time that excludes: nothing of that microsecond was replayed", () => {
+    const goal: Goal = { kind: "time", micros, exclusive: true };
+    const state = stateOf(stop("commit", `${AT}+00`), last("2026-01-25 14:29:59.999999+00"), END);
+    expect(proveStop(goal, state, "b")).toMatchObject({ firstCommitAfter: "2026-01-25T14:30:00.000000Z" });
+    expect(() => proveStop(goal, stateOf(stop("commit", `${AT}+00`), last(`${AT}+00`), END), "b")).toThrow(
+      DefectError,
+    );
+    expect(() => proveStop({ ...goal, exclusive: false }, state, "b")).toThrow(DefectError);
+  });
+
+  test("is for an LSN: the record at or behind it, on the right side of it", () => {
+    const goal: Goal = { kind: "lsn", lsn: 0x3000100n, exclusive: false };
+    const at = (side: string, position: string) =>
+      stateOf(line(`${side} WAL location (LSN) "${position}"`), last(`${AT}+00`), END);
+    expect(proveStop(goal, at("after", "0/3000108"), "b")).toEqual({
+      ...{ time: "2026-01-25T14:30:00.000000Z", firstCommitAfter: null },
+      lastCommitBefore: "2026-01-25T14:30:00.000000Z",
+    });
+    expect(proveStop({ ...goal, exclusive: true }, at("before", "0/3000100"), "b")).toBeDefined();
+    expect(() => proveStop(goal, at("before", "0/3000108"), "b")).toThrow(DefectError);
+    expect(() => proveStop(goal, at("after", "0/30000F8"), "b")).toThrow(DefectError);
+    expect(() => proveStop(goal, stateOf(stop("commit", `${AT}+00`), END), "b")).toThrow(DefectError);
+  });
+
+  test("is for a transaction: its own end, on the right side of it", () => {
+    const goal: Goal = { kind: "xid", xid: 7n, exclusive: true };
+    const before = stateOf(stop("commit", `${AT}+00`), last("2026-01-25 14:29:59+00"), END);
+    expect(proveStop(goal, before, "b")).toEqual({
+      time: "2026-01-25T14:30:00.000000Z",
+      lastCommitBefore: "2026-01-25T14:29:59.000000Z",
+      firstCommitAfter: "2026-01-25T14:30:00.000000Z",
+    });
+    const after = stateOf(line(`after commit of transaction 7, time ${AT}+00`), last(`${AT}+00`), END);
+    expect(proveStop({ ...goal, exclusive: false }, after, "b")).toMatchObject({ firstCommitAfter: null });
+    expect(() => proveStop(goal, after, "b")).toThrow(DefectError);
+    expect(() => proveStop({ ...goal, xid: 8n }, before, "b")).toThrow(DefectError);
   });
 });

@@ -10,7 +10,7 @@ import {
 } from "../../../../src/postgres/scratch/server-settings.ts";
 
 const SETTINGS: ServerSettings = {
-  goal: { kind: "time", micros: 1_769_351_400_123_456n },
+  goal: { kind: "time", micros: 1_769_351_400_123_456n, exclusive: false },
   timeline: 3,
   restoreCommand: "/bin/sh '/tmp/it'\\''s' %f \"%p\"",
   hbaFile: "/tmp/hba",
@@ -35,6 +35,19 @@ describe("the scratch server's settings", () => {
     const goal = { kind: "restore-point", name: "drillbook-1", lsn: 0n, micros: 0n } as const;
     expect(settingOf("recovery_target_name", { goal })).toBe("drillbook-1");
     expect(settingOf("recovery_target_time", { goal })).toBeUndefined();
+    expect(settingOf("recovery_target_inclusive")).toBe("on");
+  });
+
+  test.each([
+    [{ kind: "time", micros: 0n }, "recovery_target_time", "1970-01-01 00:00:00.000000+00"],
+    [{ kind: "lsn", lsn: 0x1_0000_00abn }, "recovery_target_lsn", "1/AB"],
+    [{ kind: "xid", xid: 7421n }, "recovery_target_xid", "7421"],
+  ] as const)("say whether what lies at the target is replayed: %o", (point, name, value) => {
+    for (const exclusive of [false, true]) {
+      const goal = { ...point, exclusive };
+      expect(settingOf(name, { goal })).toBe(value);
+      expect(settingOf("recovery_target_inclusive", { goal })).toBe(exclusive ? "off" : "on");
+    }
   });
 
   test("are at least what the source had where WAL depends on it", () => {
