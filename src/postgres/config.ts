@@ -156,6 +156,38 @@ const settings = z
     examples: [{ shared_buffers: "1GB" }],
   });
 
+const server = z
+  .strictObject({
+    runtime: oneOf(
+      ["auto", "local", "docker"],
+      "Where the scratch server's programs come from: those of this machine (local), an image that docker or podman runs (docker), or the first of the two that is there (auto).",
+    ).default("auto"),
+    "bin-dir": templateText(
+      "Folder of the postgres program to use.",
+      "/usr/lib/postgresql/17/bin",
+    ).optional(),
+    image: templateText(
+      "Image of the backup's major version, for docker or podman. Without it postgres:<major>.",
+      "postgres:17",
+    ).optional(),
+    settings,
+  })
+  .superRefine((written, context) => {
+    const complain = (key: string, message: string) =>
+      context.addIssue({ code: "custom", path: [key], message });
+    if (written.runtime === "docker" && written["bin-dir"] !== undefined) {
+      complain("bin-dir", "is of this machine, but runtime: docker uses an image: remove one of them");
+    }
+    if (written.runtime === "local" && written.image !== undefined) {
+      complain(
+        "image",
+        "is for docker, but runtime: local uses programs of this machine: remove one of them",
+      );
+    }
+  })
+  .prefault({})
+  .meta({ description: "The scratch server that a recovery starts." });
+
 const objectives = z
   .strictObject({
     rto: duration("Recovery time objective: how long a recovery may take.", "2h").optional(),
@@ -218,17 +250,7 @@ export const postgresConfig = z
       .prefault({})
       .meta({ description: "How old the newest backup and WAL may be." }),
     objectives,
-    server: z
-      .strictObject({
-        runtime: oneOf(["auto", "local"], "Where the scratch server's programs come from.").default("auto"),
-        "bin-dir": templateText(
-          "Folder of the postgres program to use.",
-          "/usr/lib/postgresql/17/bin",
-        ).optional(),
-        settings,
-      })
-      .prefault({})
-      .meta({ description: "The scratch server that a recovery starts." }),
+    server,
     restore: z
       .strictObject({
         "data-directory": templateText("The data folder to replace.", "/var/lib/postgresql/17/main"),

@@ -1,6 +1,6 @@
 import { codeOf, ToolError } from "../../errors.ts";
 import type { Session } from "../checks/session.ts";
-import { describePackage } from "./packages.ts";
+import { describePackage, WHERE_TO_INSTALL } from "./packages.ts";
 
 /** Where our own copies of extensions are put; nothing of the source is in it. */
 const SCHEMA = "drillbook_integrity";
@@ -30,7 +30,7 @@ export async function borrowExtension(session: Session, name: string, major: num
     // 0A000: no control file; 58P01: no script or library.
     if (codeOf(error) !== "0A000" && codeOf(error) !== "58P01") throw error;
     throw new ToolError(
-      `the scratch server has no extension ${name}${describePackage(name, major)}: install it on the runner`,
+      `the scratch server has no extension ${name}${describePackage(name, major)}: ${WHERE_TO_INSTALL}`,
       { cause: error },
     );
   }

@@ -1,5 +1,5 @@
 import { type Answer, boundedLines, type Ground, inEachDatabase } from "./ground.ts";
-import { describePackage } from "./packages.ts";
+import { describePackage, WHERE_TO_INSTALL } from "./packages.ts";
 
 const EXPECTED = "every extension of the source installed beside the scratch server";
 
@@ -47,7 +47,7 @@ export async function checkExtensions(ground: Ground): Promise<Answer> {
   return {
     status: "unverified",
     expected: EXPECTED,
-    actual: `${actual}; not on this machine: ${lines[0]}${lines.length > 1 ? ` and ${lines.length - 1} more` : ""}: install it on the runner`,
+    actual: `${actual}; not beside the scratch server: ${lines[0]}${lines.length > 1 ? ` and ${lines.length - 1} more` : ""}: ${WHERE_TO_INSTALL}`,
     lines,
   };
 }

@@ -44,6 +44,9 @@ const CONTRIB = new Set(
    xml2`.split(/\s+/),
 );
 
+/** What to do about an extension that the scratch server lacks. */
+export const WHERE_TO_INSTALL = "install it on the runner, or name an image that holds it as server.image";
+
 /** ` (package postgresql-17-pgvector)` for extensions whose package is known, else nothing. */
 export function describePackage(extension: string, major: number): string {
   const known = PACKAGES[extension]?.replace("%", String(major));

@@ -13,9 +13,10 @@ import { openAnySession, type ScratchAddress, type Session } from "../checks/ses
 import type { PostgresConfig } from "../config.ts";
 import { describeGoal } from "../goal.ts";
 import { accessOf, createTemporaryRole, makeTemporaryRole, type TemporaryRole } from "../scratch/access.ts";
-import { findServerBinary, type ServerBinary } from "../scratch/binaries.ts";
-import { findRunUser, type RunUser } from "../scratch/run-user.ts";
+import { chooseRuntime } from "../scratch/choose-runtime.ts";
+import { findRunUser } from "../scratch/run-user.ts";
 import { createScratch, type Scratch } from "../scratch/scratch.ts";
+import type { ServerRuntime } from "../scratch/server.ts";
 import { neededBytes, requireFreeDisk } from "./disk.ts";
 import { restoreDataFolder } from "./fetch-data.ts";
 import { historyFile, segmentFile } from "./fetch-wal.ts";
@@ -41,15 +42,14 @@ export async function recoverPostgres(
     const extra = extraSettings(setting.config);
     const plan = await planRecovery(setting, request, context.signal);
     if (plan.warning !== undefined) context.log.warning(plan.warning);
-    const user = await findRunUser();
-    const binary = await chooseBinary(setting, plan, user, context);
-    scratch = await createScratch(user, context);
+    scratch = await createScratch(await findRunUser(), context);
     const { details, segments } = plan;
+    const runtime = await runtimeOf(setting, plan, scratch, context);
     const needed = neededBytes(details.dataBytes, segments, details.walSegmentBytes, WINDOW_SEGMENTS);
     await requireFreeDisk(scratch.root, needed);
     context.log.info(describePlan(setting.name, plan));
     phases.push({ name: "plan", seconds: (performance.now() - startedAt) / 1000 });
-    return await recoverInto(scratch, { setting, plan, binary, extra, phases, context });
+    return await recoverInto(scratch, { setting, plan, runtime, extra, phases, context });
   } catch (error) {
     await scratch?.remove();
     if (context.signal.aborted) throw new AbortedError();
@@ -60,7 +60,7 @@ export async function recoverPostgres(
 interface Work {
   readonly setting: ComponentSetting<PostgresConfig>;
   readonly plan: RecoveryPlan;
-  readonly binary: ServerBinary;
+  readonly runtime: ServerRuntime;
   readonly extra: Readonly<Record<string, string>>;
   readonly phases: Phase[];
   readonly context: Context;
@@ -102,7 +102,7 @@ async function recoverInto(scratch: Scratch, work: Work): Promise<Recovered> {
 /** Proves where the server stands, and hands it over. */
 async function present(
   scratch: Scratch,
-  { setting, plan, phases, context }: Work,
+  { setting, plan, runtime, phases, context }: Work,
   { server, port, log }: Replayed,
   role: TemporaryRole,
 ): Promise<Recovered> {
@@ -149,7 +149,7 @@ async function present(
     await scratch.watchdog.dismiss();
     const connect = `psql -h ${scratch.socket} -p ${port} -U ${address.user} -d ${details.database}`;
     context.log.info(
-      `The recovered server keeps running as process ${server.pid}: connect with "${connect}", stop it with "kill -INT ${server.pid}", then remove ${scratch.root}.`,
+      `The recovered server keeps running as ${server.title}: connect with "${connect}", stop it with "${server.stopCommand}", then remove ${scratch.root}.`,
     );
   }
 
@@ -166,7 +166,11 @@ async function present(
     reached,
     phases,
     access: accessOf(role, port, details.database),
-    facts: { postgres: version, ...switchedOff(setting.config) },
+    facts: {
+      postgres: version,
+      ...(runtime.label === undefined ? {} : { runtime: runtime.label }),
+      ...switchedOff(setting.config),
+    },
     ...checksOf({
       setting,
       manifest,
@@ -210,7 +214,7 @@ async function warnOfCollations(session: Session, context: Context): Promise<voi
   if (rows.length === 0) return;
   const names = rows.map(([name]) => name).join(", ");
   context.log.warning(
-    `This machine sorts text by another version of its collation library than the source of ${names}: checks that use indexes on text may miss rows.`,
+    `The scratch server sorts text by another version of the collation library than the source of ${names}: checks that use indexes on text may miss rows.`,
   );
 }
 
@@ -236,15 +240,18 @@ async function reachedLsn(
   return formatLsn(left.end);
 }
 
-async function chooseBinary(
-  setting: ComponentSetting<PostgresConfig>,
+async function runtimeOf(
+  { config, fill }: ComponentSetting<PostgresConfig>,
   plan: RecoveryPlan,
-  user: RunUser | undefined,
+  scratch: Scratch,
   context: Context,
-): Promise<ServerBinary> {
-  const written = setting.config.server["bin-dir"];
-  const binDir = written === undefined ? undefined : setting.fill(["server", "bin-dir"], written);
-  return findServerBinary(plan.details.major, binDir, user, context);
+): Promise<ServerRuntime> {
+  const filled = (key: "bin-dir" | "image") => {
+    const written = config.server[key];
+    return written === undefined ? undefined : fill(["server", key], written);
+  };
+  const wish = { runtime: config.server.runtime, binDir: filled("bin-dir"), image: filled("image") };
+  return await chooseRuntime(wish, plan.details.major, scratch, context);
 }
 
 function extraSettings(config: PostgresConfig): Record<string, string> {

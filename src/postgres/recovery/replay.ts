@@ -2,9 +2,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { manifestKey } from "../../catalog/layout.ts";
 import type { Context } from "../../context.ts";
 import { AbortedError, DefectError, ToolError } from "../../errors.ts";
-import type { ServerBinary } from "../scratch/binaries.ts";
 import type { Scratch } from "../scratch/scratch.ts";
-import { configurationFiles, freePort, type ServerProcess, startServer } from "../scratch/server.ts";
+import { configurationFiles, freePort, type ServerProcess, type ServerRuntime } from "../scratch/server.ts";
 import { hbaFile, serverConfiguration } from "../scratch/server-settings.ts";
 import type { StoreSetting } from "../store-setting.ts";
 import type { RecoveryPlan } from "./plan.ts";
@@ -25,7 +24,7 @@ export interface Replayed {
 export interface ReplayOptions {
   readonly setting: StoreSetting;
   readonly plan: RecoveryPlan;
-  readonly binary: ServerBinary;
+  readonly runtime: ServerRuntime;
   readonly scratch: Scratch;
   readonly window: WalWindow;
   /** `server.settings` of the runbook. */
@@ -68,9 +67,10 @@ export async function replay(options: ReplayOptions): Promise<Replayed> {
     await scratch.writeFile(files.config, configuration);
     const log = followRecoveryLog();
     const startedAt = performance.now();
-    const server = await startServer(options.binary, scratch, files.config, (line) => log.line(line));
+    const server = await options.runtime.start(scratch, files.config, (line) => log.line(line));
     try {
       const began = await waitForReady(server, log, options);
+      await server.requireReach(port);
       return {
         server,
         port,

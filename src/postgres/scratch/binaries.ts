@@ -31,17 +31,23 @@ export function parseServerVersion(output: string): { major: number; version: st
   return { major: Number(match[2]), version: match[1] ?? "" };
 }
 
+/** The program, or the versions of those that were found instead. */
+export interface BinarySearch {
+  readonly binary: ServerBinary | undefined;
+  readonly others: readonly string[];
+}
+
 /**
- * Finds `postgres` of the backup's major version: only the same major can read the data folder. `binDir` is the
- * runbook's `server.bin-dir`. Throws a {@link UserError} when that is wrong and a {@link ToolError} with the ways
- * out when there is none.
+ * Looks for `postgres` of the backup's major version: only the same major can read the data folder. `binDir` is the
+ * runbook's `server.bin-dir`. Throws a {@link UserError} when that is wrong, and a {@link ToolError} when the server's
+ * user cannot start the program.
  */
 export async function findServerBinary(
   major: number,
   binDir: string | undefined,
   user: RunUser | undefined,
   context: Context,
-): Promise<ServerBinary> {
+): Promise<BinarySearch> {
   if (binDir !== undefined) {
     const path = join(binDir, "postgres");
     const found = await versionOf(path, context);
@@ -55,19 +61,18 @@ export async function findServerBinary(
         `server.bin-dir is ${binDir}, which holds PostgreSQL ${found.version}, but the backup is of PostgreSQL ${major}: name the bin folder of that major version.`,
       );
     }
-    return usable(path, found.version, user, context);
+    return { binary: await usable(path, found.version, user, context), others: [] };
   }
   const others = new Set<string>();
   for (const folder of binaryFolders(major, context.env.PATH)) {
     const path = join(folder, "postgres");
     const found = await versionOf(path, context);
-    if (found?.major === major) return usable(path, found.version, user, context);
+    if (found?.major === major) {
+      return { binary: await usable(path, found.version, user, context), others: [] };
+    }
     if (found !== undefined) others.add(found.version);
   }
-  const seen = others.size === 0 ? "" : ` (found: ${[...others].join(", ")})`;
-  throw new ToolError(
-    `The backup needs the server programs of PostgreSQL ${major}, and this machine has none${seen}: install them with "apt-get install postgresql-${major}" from PostgreSQL's own repository (https://apt.postgresql.org), or name their folder as server.bin-dir.`,
-  );
+  return { binary: undefined, others: [...others] };
 }
 
 async function versionOf(

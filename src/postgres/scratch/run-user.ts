@@ -1,7 +1,7 @@
-import { spawn } from "node:child_process";
 import { readFile } from "node:fs/promises";
 import type { ToolResult } from "../../context.ts";
 import { ToolError } from "../../errors.ts";
+import { runBounded } from "./tool.ts";
 
 /** Whom the scratch server runs as. */
 export interface RunUser {
@@ -52,28 +52,10 @@ export async function runAs(
   args: readonly string[],
   signal: AbortSignal,
 ): Promise<ToolResult> {
-  return new Promise((resolve, reject) => {
-    const child = spawn(command, args, {
-      ...identityOf(user),
-      cwd: "/",
-      env: { PATH: process.env.PATH, LC_ALL: "C", LD_LIBRARY_PATH: process.env.LD_LIBRARY_PATH },
-      stdio: ["ignore", "pipe", "pipe"],
-      timeout: TOOL_SECONDS * 1000,
-      killSignal: "SIGKILL",
-      signal,
-    });
-    let stdout = "";
-    let stderr = "";
-    child.stdout.setEncoding("utf8").on("data", (text: string) => {
-      stdout += text;
-    });
-    child.stderr.setEncoding("utf8").on("data", (text: string) => {
-      stderr += text;
-    });
-    child.on("error", (error) => {
-      if (signal.aborted) reject(error);
-      else resolve({ exitCode: 126, stdout, stderr: error.message });
-    });
-    child.on("close", (code) => resolve({ exitCode: code ?? 128, stdout, stderr }));
+  return await runBounded(command, args, {
+    ...identityOf(user),
+    env: { PATH: process.env.PATH, LC_ALL: "C", LD_LIBRARY_PATH: process.env.LD_LIBRARY_PATH },
+    seconds: TOOL_SECONDS,
+    signal,
   });
 }

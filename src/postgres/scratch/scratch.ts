@@ -38,7 +38,7 @@ const SOCKET_NAME = "/.s.PGSQL.65535";
  */
 export async function createScratch(user: RunUser | undefined, context: Context): Promise<Scratch> {
   const made: string[] = [];
-  const watchdog = startWatchdog();
+  const watchdog = startWatchdog(context.env);
   async function remove(): Promise<void> {
     for (const folder of made) await rm(folder, { recursive: true, force: true, maxRetries: 3 });
     await watchdog.dismiss();

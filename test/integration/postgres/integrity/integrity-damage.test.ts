@@ -251,7 +251,7 @@ test("a server without contrib leaves it unverified and says what to install", a
       expect(of("integrity: extensions")).toMatchObject({
         status: "unverified",
         actual: expect.stringMatching(
-          /^checked \d+ of \d+; not on this machine: extension cube \(package postgresql-15/,
+          /^checked \d+ of \d+; not beside the scratch server: extension cube \(package postgresql-15/,
         ),
         lines: [
           expect.stringContaining("extension cube"),

@@ -115,7 +115,8 @@ describe("an abort", () => {
     user: { uid?: number; gid?: number } = {},
   ): ChildProcess {
     const storeFolder = join(source.taking.context.workDir, "store");
-    const args = [CHILD, storeFolder, source.server.binDir, context.workDir, "latest", mode];
+    const server = JSON.stringify({ "bin-dir": source.server.binDir });
+    const args = [CHILD, storeFolder, server, context.workDir, "latest", mode];
     return spawn(process.execPath, args, { ...user, cwd: "/", stdio: ["ignore", "pipe", "inherit"] });
   }
 

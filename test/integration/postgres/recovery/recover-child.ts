@@ -1,6 +1,6 @@
 /**
  * A process of its own that recovers, for what cannot be tried in the test's process: dying by kill -9, and running as
- * another user. Arguments: store folder, bin folder, work folder, target, `hang` or `end`.
+ * another user. Arguments: store folder, the runbook's `server` as JSON, work folder, target, `hang` or `end`.
  */
 import { execFile } from "node:child_process";
 import type { Context } from "../../../../src/context.ts";
@@ -9,7 +9,8 @@ import { openStore } from "../../../../src/stores/open.ts";
 import { parseTarget } from "../../../../src/targets.ts";
 import { settingOf } from "../taking.ts";
 
-const [storeFolder = "", binDir = "", workDir = "", target = "latest", mode = "end"] = process.argv.slice(2);
+const [storeFolder = "", server = "{}", workDir = "", target = "latest", mode = "end"] =
+  process.argv.slice(2);
 const quiet = () => undefined;
 const context: Context = {
   log: { debug: quiet, info: quiet, warning: quiet },
@@ -41,7 +42,7 @@ const hanging = {
       ? new Promise<never>(() => undefined)
       : store.get(key, options),
 };
-const setting = settingOf(hanging, { url: "", config: { server: { "bin-dir": binDir } } });
+const setting = settingOf(hanging, { url: "", config: { server: JSON.parse(server) } });
 const keepAlive = setInterval(quiet, 1_000);
 const request = { target: parseTarget(target), backupId: undefined, now: new Date() };
 const recovered = await recoverPostgres(setting, request, context);

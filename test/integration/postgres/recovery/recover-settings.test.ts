@@ -8,7 +8,7 @@ import { segmentFile } from "../../../../src/postgres/recovery/fetch-wal.ts";
 import { planRecovery } from "../../../../src/postgres/recovery/plan.ts";
 import { replay } from "../../../../src/postgres/recovery/replay.ts";
 import { startWalWindow } from "../../../../src/postgres/recovery/wal-window.ts";
-import { findServerBinary } from "../../../../src/postgres/scratch/binaries.ts";
+import { chooseRuntime } from "../../../../src/postgres/scratch/choose-runtime.ts";
 import { findRunUser } from "../../../../src/postgres/scratch/run-user.ts";
 import { createScratch } from "../../../../src/postgres/scratch/scratch.ts";
 import { freePort } from "../../../../src/postgres/scratch/server.ts";
@@ -126,8 +126,9 @@ test("a port that somebody else took in the meantime is not the end", async () =
     context.signal,
   );
   const user = await findRunUser();
-  const binary = await findServerBinary(15, source.server.binDir, user, context);
   const scratch = await createScratch(user, context);
+  const wish = { runtime: "local", binDir: source.server.binDir, image: undefined } as const;
+  const runtime = await chooseRuntime(wish, 15, scratch, context);
   const { walSegmentBytes: segmentBytes } = plan.details;
   const segments = plan.segments.map((segment) => segmentFile(setting, segment, plan.details));
   const window = await startWalWindow({ scratch, segments, histories: [], segmentBytes, context });
@@ -140,7 +141,7 @@ test("a port that somebody else took in the meantime is not the end", async () =
     const replayed = await replay({
       setting,
       plan,
-      binary,
+      runtime,
       scratch,
       window,
       extra: {},
@@ -160,7 +161,7 @@ test("a port that somebody else took in the meantime is not the end", async () =
 test("the server programs must be of the backup's major version", async () => {
   await using source = await openSource({ postgres: { major: 18 } });
   await source.backup();
-  await using context = await roomContext({ env: { PATH: "/usr/bin" } });
+  await using context = await roomContext({ env: { PATH: "/nowhere" } });
   const { binDir } = source.server;
   const none = withConfig(source, { server: { "bin-dir": "/nowhere" } });
   await expect(source.recover("latest", { setting: none, context })).rejects.toThrow(
