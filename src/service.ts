@@ -91,6 +91,7 @@ async function openNamedStore(runbook: Runbook, name: string, context: Context):
 /** Keys whose value is a secret as a whole. */
 const SECRET_KEYS = new Set<string | number | undefined>([
   "connection",
+  "primary",
   "password",
   "token",
   "key",

@@ -1,7 +1,7 @@
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
-import { appendFile, chown, mkdir, open, readFile, rm, writeFile } from "node:fs/promises";
+import { appendFile, chmod, chown, cp, mkdir, open, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import pg from "pg";
@@ -78,6 +78,39 @@ export async function startPostgres(options: PostgresOptions = {}): Promise<Test
   try {
     await initialize(folder.path, binDir, user, password, options);
     const server = new Server({ major, user, binDir, folder, password, port: await freePort() });
+    await server.start(true);
+    return server;
+  } catch (error) {
+    await folder.remove();
+    throw error;
+  }
+}
+
+/**
+ * Makes a streaming standby of a server, which is stopped for a moment so that its data folder can be copied. Both have
+ * the same password. Tablespaces are not copied.
+ */
+export async function startStandby(
+  primary: TestPostgres,
+  settings: PostgresOptions["settings"] = {},
+): Promise<TestPostgres> {
+  const { major, user, binDir, password } = primary;
+  const folder = await guardedFolder(`drillbook-pg${major}-`, user);
+  try {
+    const server = new Server({ major, user, binDir, folder, password, port: await freePort() });
+    await primary.stop();
+    await cp(primary.dataDir, server.dataDir, { recursive: true, preserveTimestamps: true });
+    await primary.restart();
+    await writeFile(join(server.dataDir, "standby.signal"), "");
+    const conninfo = `host=127.0.0.1 port=${primary.port} user=postgres password=${password}`;
+    const lines = confLines({
+      primary_conninfo: conninfo,
+      wal_retrieve_retry_interval: "100ms",
+      ...settings,
+    });
+    await appendFile(join(server.dataDir, "postgresql.conf"), lines);
+    if (user !== undefined) execFileSync("chown", ["-R", `${user.uid}:${user.gid}`, server.dataDir]);
+    await chmod(server.dataDir, 0o700);
     await server.start(true);
     return server;
   } catch (error) {

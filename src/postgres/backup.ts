@@ -2,17 +2,34 @@ import { randomBytes } from "node:crypto";
 import { claimCluster } from "../catalog/cluster.ts";
 import { writeHeartbeat } from "../catalog/heartbeat.ts";
 import { backupId } from "../catalog/layout.ts";
+import { lsn, segmentAt, segmentStart } from "../catalog/lsn.ts";
 import type { RestorePoint } from "../catalog/wal.ts";
 import type { BackupOutcome, ComponentSetting } from "../component.ts";
 import type { Context } from "../context.ts";
+import { UserError } from "../errors.ts";
 import { formatDuration } from "../values.ts";
 import type { PostgresConfig } from "./config.ts";
 import { type Connection, connect } from "./source/connection.ts";
 import { takeFullBackup } from "./source/full-backup.ts";
-import { type Abilities, checkSource, warnOfMissingGrants } from "./source/roles.ts";
+import { checkSource, type SourceRole } from "./source/roles.ts";
 import { ensureSlot } from "./source/slot.ts";
-import { type ClusterIdentity, describeArchiving, identify } from "./source/source-facts.ts";
-import { parseUri } from "./source/uri.ts";
+import { type ClusterIdentity, describeArchiving, identify, need } from "./source/source-facts.ts";
+import {
+  keepFromRestartPoint,
+  readRestartPoint,
+  type Standby,
+  waitForStandby,
+  watchPull,
+} from "./source/standby.ts";
+import { type Endpoint, parseUri } from "./source/uri.ts";
+import {
+  checkPrimary,
+  requireTimeline,
+  type Writer,
+  warnOfMissingGrants,
+  warnOfMissingPrimary,
+  warnOfUnusedPrimary,
+} from "./source/writer.ts";
 import { openArchiveFolder } from "./wal/archive-folder.ts";
 import { endRun } from "./wal/end-of-run.ts";
 import { startFolderPull } from "./wal/folder-pull.ts";
@@ -26,7 +43,10 @@ export interface Run {
   readonly archive: WalArchive;
   readonly sql: Connection;
   readonly identity: ClusterIdentity;
-  readonly abilities: Abilities;
+  /** Where the run's end is marked: the source, or its primary. */
+  readonly writer: Writer;
+  /** The source, when it is a standby. */
+  readonly standby: Standby | undefined;
   readonly pull: Pull;
   /** A connection to another database of the cluster; it is closed at the end of the run at the latest. */
   openDatabase(database: string): Promise<Connection>;
@@ -55,20 +75,21 @@ export async function backupPostgres(
   const openDatabase = (database: string) => open("sql", database);
   try {
     const sql = await open("sql");
-    const abilities = await checkSource(sql);
+    const role = await checkSource(sql);
     const walSender = await open("replication");
     const identity = await identify(walSender);
+    const { writer, standby } = await openWriter({ setting, sql, role, identity }, connections, context);
     await claimCluster(store, name, identity.systemIdentifier, context.signal);
-    warnOfMissingGrants(sql, abilities, context);
+    if (standby?.primaryKnown) await catchUp(standby, writer, context);
 
     const { systemIdentifier } = identity;
     const archive = { store, component: name, recipients, systemIdentifier };
-    const source = { setting, kind, sql, walSender, identity, archive };
+    const source = { setting, kind, sql, walSender, identity, writer, standby, archive };
     pull = await ("slot" in config.wal
       ? pullFromSlot(source, config.wal.slot, context)
       : pullFromFolder(source, setting.fill(["wal", "archive"], config.wal.archive), context));
 
-    const run: Run = { setting, archive, sql, identity, abilities, pull, openDatabase };
+    const run: Run = { setting, archive, sql, identity, writer, standby, pull, openDatabase };
     return kind === "full"
       ? await takeFullBackup(run, newBackupId(context), () => open("replication"), context)
       : await pullWal(run, context);
@@ -79,30 +100,92 @@ export async function backupPostgres(
   }
 }
 
+interface Checked {
+  readonly setting: ComponentSetting<PostgresConfig>;
+  readonly sql: Connection;
+  readonly role: SourceRole;
+  readonly identity: ClusterIdentity;
+}
+
+/** Where WAL is written: at the source itself, or at the primary that it follows. Warns of what will not be possible. */
+async function openWriter(
+  { setting, sql, role, identity }: Checked,
+  connections: Connection[],
+  context: Context,
+): Promise<{ writer: Writer; standby: Standby | undefined }> {
+  const { primary } = setting.config;
+  const { label } = sql.endpoint;
+  const itself: Writer = { sql, abilities: role.abilities };
+  if (!role.standby) {
+    warnOfMissingGrants(itself, context);
+    if (primary !== undefined) warnOfUnusedPrimary(sql, context);
+    return { writer: itself, standby: undefined };
+  }
+  const standby = { sql, primaryKnown: primary !== undefined, segmentBytes: identity.walSegmentBytes };
+  if (primary === undefined) {
+    warnOfMissingPrimary(sql, context);
+    return { writer: itself, standby };
+  }
+  const connection = await connect(readPrimary(setting, primary, context), "sql", context);
+  connections.push(connection);
+  const writer = await checkPrimary(connection, identity, label);
+  warnOfMissingGrants(writer, context);
+  return { writer, standby };
+}
+
+function readPrimary(setting: ComponentSetting<PostgresConfig>, written: string, context: Context): Endpoint {
+  try {
+    return parseUri(setting.fill(["primary"], written), context.env);
+  } catch (error) {
+    if (!(error instanceof UserError)) throw error;
+    throw new UserError(`The key primary of "${setting.name}" is of no use. ${error.message}`, {
+      cause: error,
+    });
+  }
+}
+
+/** A standby that does not follow its primary is found out before a base backup is taken, not after it. */
+async function catchUp(standby: Standby, { sql }: Writer, context: Context): Promise<void> {
+  const [row] = await sql.query("reading its position", "SELECT pg_current_wal_flush_lsn() AS lsn");
+  const { segmentBytes } = standby;
+  // Its last whole segment: a standby that is fed from an archive gets nothing nearer.
+  const position = segmentStart(segmentAt(lsn(need(row, "lsn")), segmentBytes), segmentBytes);
+  await waitForStandby(standby, position, "received", context);
+}
+
 interface Source {
   readonly setting: ComponentSetting<PostgresConfig>;
   readonly kind: "full" | "wal";
   readonly sql: Connection;
   readonly walSender: Connection;
   readonly identity: ClusterIdentity;
+  readonly writer: Writer;
+  readonly standby: Standby | undefined;
   readonly archive: WalArchive;
 }
 
 async function pullFromSlot(source: Source, slotName: string, context: Context): Promise<Pull> {
-  const { kind, sql, walSender, identity, archive } = source;
+  const { kind, sql, walSender, identity, standby, archive } = source;
   const slot = await ensureSlot(sql, walSender, slotName, kind, context);
   const path = await storeTimelines(walSender, identity, archive, context);
-  const plan = await planPull(archive, identity, path, slot.restartLsn, context);
-  return startPull(walSender, { archive, identity, slot, plan, kind }, context);
+  const start =
+    standby !== undefined && kind === "full"
+      ? await keepFromRestartPoint(sql, walSender, slot)
+      : slot.restartLsn;
+  const plan = await planPull(archive, identity, path, start, context);
+  const pull = startPull(walSender, { archive, identity, slot, plan, kind }, context);
+  return standby === undefined ? pull : watchPull(pull, standby, context);
 }
 
 async function pullFromFolder(source: Source, path: string, context: Context): Promise<Pull> {
-  const { kind, sql, walSender, identity, archive } = source;
+  const { kind, sql, walSender, identity, writer, standby, archive } = source;
   const { systemIdentifier, walSegmentBytes } = identity;
   const folder = await openArchiveFolder({ path, systemIdentifier, segmentBytes: walSegmentBytes });
   const timelines = await storeTimelines(walSender, identity, archive, context);
-  const plan = await planPull(archive, identity, timelines, identity.flushedTo, context);
-  const explain = () => describeArchiving(sql);
+  const start =
+    standby !== undefined && kind === "full" ? (await readRestartPoint(sql)).redo : identity.flushedTo;
+  const plan = await planPull(archive, identity, timelines, start, context);
+  const explain = () => describeArchiving(writer.sql);
   return startFolderPull({ archive, folder, identity, plan, kind, explain }, context);
 }
 
@@ -112,16 +195,24 @@ function newBackupId(context: Context): string {
 
 async function pullWal(run: Run, context: Context): Promise<BackupOutcome> {
   const began = performance.now();
-  const options = {
-    id: randomBytes(3).toString("hex"),
-    segmentBytes: run.identity.walSegmentBytes,
-    atLeast: 0n,
-  };
-  const point = await withPull(run.pull, endRun(run.sql, run.abilities, run.pull, options, context));
+  const point = await withPull(run.pull, markEnd(run, randomBytes(3).toString("hex"), 0n, context));
   const pulled = await run.pull.done;
   context.log.info(describePull(pulled, (performance.now() - began) / 1000));
   await writeBeat(run, "wal", null, pulled, point, context);
   return { manifest: undefined, bytes: pulled.bytes, recoverableUntil: recoverableUntil(point) };
+}
+
+/** Ends the run's WAL, where WAL is written; see {@link endRun}. */
+export async function markEnd(
+  { writer, sql, identity, pull }: Run,
+  id: string,
+  atLeast: bigint,
+  context: Context,
+): Promise<RestorePoint | undefined> {
+  const options = { id, segmentBytes: identity.walSegmentBytes, atLeast };
+  const point = await endRun(writer.sql, writer.abilities, pull, options, context);
+  if (writer.sql !== sql) await requireTimeline(writer.sql, identity, sql.endpoint.label);
+  return point;
 }
 
 /** Does some work while the pull runs; the pull's failure ends the wait at once. */

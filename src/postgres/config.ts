@@ -198,6 +198,10 @@ const objectives = z
 
 const CONNECTION = /^(?:postgres(?:ql)?:\/\/\S+|\$\{[\s\S]*)$/;
 
+function uriError(variable: string): string {
+  return `must be a URI such as postgresql://user@host:5432/database, or \${${variable}}`;
+}
+
 const census = z
   .union([z.enum(["full", "schema"]), z.literal(false)], {
     error: (issue) => `must be full, schema or false, not ${quote(issue.input)}`,
@@ -226,9 +230,13 @@ export const postgresConfig = z
     connection: templateText(
       "URI of the source server, for a role that may replicate.",
       `\${DATABASE_URL}`,
-    ).regex(CONNECTION, {
-      error: `must be a URI such as postgresql://user@host:5432/database, or \${DATABASE_URL}`,
-    }),
+    ).regex(CONNECTION, { error: uriError("DATABASE_URL") }),
+    primary: templateText(
+      "URI of the primary, when the source is a standby: there each run ends in a named point.",
+      `\${PRIMARY_URL}`,
+    )
+      .regex(CONNECTION, { error: uriError("PRIMARY_URL") })
+      .optional(),
     method: oneOf(["physical"], "How to back up: the whole cluster, byte by byte.").default("physical"),
     wal,
     retention: z

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { lsn } from "../catalog/lsn.ts";
 import type { BackupManifest } from "../catalog/manifest.ts";
 import { restorePoint } from "../catalog/wal.ts";
 import { DefectError } from "../errors.ts";
@@ -33,8 +34,10 @@ export const postgresDetails = z.object({
   timeline: z.number(),
   /** Where recovery starts to read WAL. */
   startLsn: z.string(),
-  /** Recovery is consistent from here on. */
+  /** Recovery is consistent from here on; of a backup that was taken from a standby it may be a little earlier. */
   stopLsn: z.string(),
+  fromStandby: z.boolean().optional(),
+  /** Everything that was committed before is in the backup. */
   startTime: z.string(),
   /** Not before the backup's real end: a time target must be later. */
   stopTime: z.string(),
@@ -58,6 +61,14 @@ export const postgresDetails = z.object({
   restorePoint: restorePoint.nullable(),
 });
 export type PostgresDetails = z.infer<typeof postgresDetails>;
+
+/**
+ * The end of the WAL without which no recovery of a backup can end. A server that recovers a standby's backup notices
+ * that it is consistent only with the record that follows.
+ */
+export function endOfNeededWal(details: Pick<PostgresDetails, "stopLsn" | "fromStandby">): bigint {
+  return lsn(details.stopLsn) + (details.fromStandby ? 1n : 0n);
+}
 
 /** The details of a backup of PostgreSQL; `subject` names its manifest in the DefectError. */
 export function readDetails(manifest: BackupManifest, subject: string): PostgresDetails {

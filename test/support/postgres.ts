@@ -1,7 +1,7 @@
 import { binariesFor, serverUser } from "../../scripts/lib/postgres-binaries.ts";
 
 export type { PostgresOptions, TestPostgres } from "../../scripts/lib/postgres.ts";
-export { startPostgres } from "../../scripts/lib/postgres.ts";
+export { startPostgres, startStandby } from "../../scripts/lib/postgres.ts";
 export { availableMajors } from "../../scripts/lib/postgres-binaries.ts";
 
 /** The folder with the server programs of another major, at a place that the server's user can reach. */

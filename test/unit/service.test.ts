@@ -21,7 +21,7 @@ stores:
     encryption: { recipients: ["\${RECIPIENT}"], identity: "\${AGE_IDENTITY}" }
   open: { type: file, path: "\${BACKUPS}/open" }
 components:
-  db: { type: postgres, store: sealed, connection: "\${DATABASE_URL}" }
+  db: { type: postgres, store: sealed, connection: "\${DATABASE_URL}", primary: "\${PRIMARY_URL}" }
   crm: { type: postgres, store: open, connection: "postgres://crm:\${CRM_PASSWORD}@db/crm" }
 `;
 
@@ -103,6 +103,14 @@ describe("a component's setting", () => {
     const setting = await serviceWith({ DATABASE_URL: url }).setting("db");
     expect(setting.fill(["connection"], setting.config.connection)).toBe(url);
     expect(context.masked).toEqual([url, "p%40ss%2Fword", "p@ss/word"]);
+  });
+
+  test("fills and masks the primary's too", async () => {
+    const url = "postgres://app:hunter2@primary/shop";
+    const setting = await serviceWith({ PRIMARY_URL: url }).setting("db");
+    const config = setting.config as { readonly primary: string };
+    expect(setting.fill(["primary"], config.primary)).toBe(url);
+    expect(context.masked).toEqual([url, "hunter2"]);
   });
 
   test("fills a password within a connection", async () => {

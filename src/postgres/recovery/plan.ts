@@ -5,7 +5,7 @@ import { isOnPath, rootTimeline } from "../../catalog/timelines.ts";
 import type { WalSegment } from "../../catalog/wal.ts";
 import type { RecoveryRequest } from "../../component.ts";
 import { DefectError, UserError } from "../../errors.ts";
-import type { PostgresDetails } from "../details.ts";
+import { endOfNeededWal, type PostgresDetails } from "../details.ts";
 import type { Goal } from "../goal.ts";
 import type { StoreSetting } from "../store-setting.ts";
 import { type Candidate, findCandidates } from "./candidates.ts";
@@ -50,7 +50,7 @@ export async function planRecovery(
   const { reach, goal, lastNumber } = await resolveTarget(choice, request);
   await requireObjects(setting, reach.manifest, signal);
   const { manifest, details } = reach;
-  const last = lastNumber ?? segmentBefore(reach.stopLsn, details.walSegmentBytes);
+  const last = lastNumber ?? segmentBefore(endOfNeededWal(details), details.walSegmentBytes);
   return {
     manifest,
     details,

@@ -11,6 +11,7 @@ import {
   type WalInventory,
   type WalSegment,
 } from "../../catalog/wal.ts";
+import { endOfNeededWal } from "../details.ts";
 import type { StoreSetting } from "../store-setting.ts";
 import { type Candidate, readMicros } from "./candidates.ts";
 import { missingHistory, missingWal, noNamedPoint } from "./plan-refusals.ts";
@@ -134,7 +135,7 @@ export async function requireConsistency(
   reach: Reach,
   signal: AbortSignal,
 ): Promise<void> {
-  const needed = segmentBefore(reach.stopLsn, reach.details.walSegmentBytes);
+  const needed = segmentBefore(endOfNeededWal(reach.details), reach.details.walSegmentBytes);
   if ((reach.chain.at(-1)?.number ?? -1) >= needed) return;
   throw await missingWal(setting, reach.missing, reach.manifest.id, signal);
 }

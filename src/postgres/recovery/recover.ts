@@ -227,7 +227,10 @@ async function reachedLsn(
 ): Promise<string> {
   const file = join(scratch.data, "pg_wal", `${timelineName(timeline)}.history`);
   const left = parseHistory(timeline, await readFile(file, "utf8"))?.ancestors.at(-1);
-  if (left?.timeline !== parent || left.end < lsn(details.stopLsn)) {
+  // A standby says where it was after the backup, which may be later than what its own files need: there the server's
+  // word that it is consistent counts, and any other goal lies behind that position.
+  const least = details.fromStandby && goal.kind === "immediate" ? details.startLsn : details.stopLsn;
+  if (left?.timeline !== parent || left.end < lsn(least)) {
     throw new DefectError(subject, `PostgreSQL was promoted before the end of the backup ${subject}.`);
   }
   // A name can be given twice, and replay ends at the first of them.

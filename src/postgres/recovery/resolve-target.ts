@@ -1,5 +1,6 @@
 import { lsn } from "../../catalog/lsn.ts";
 import type { RecoveryRequest } from "../../component.ts";
+import { endOfNeededWal } from "../details.ts";
 import type { Goal } from "../goal.ts";
 import { hasEnded, parseSnapshot, withEpoch, withoutEpoch } from "../snapshots.ts";
 import type { Candidate } from "./candidates.ts";
@@ -76,7 +77,11 @@ async function toTime(choice: Choice, micros: bigint, exclusive: boolean): Promi
 
 async function toLsn(choice: Choice, position: bigint, exclusive: boolean): Promise<Resolved> {
   const refuse = lsnWindow(choice, position, RESTORE_POINT_BYTES);
-  const reach = await beginWith(choice, (candidate) => candidate.stopLsn <= position, refuse.tooEarly);
+  const reach = await beginWith(
+    choice,
+    ({ details }) => endOfNeededWal(details) <= position,
+    refuse.tooEarly,
+  );
   const isBefore = ({ point }: ReachedPoint) => position <= lsn(point.lsn) - RESTORE_POINT_BYTES;
   const end = await endWithin(choice, reach, isBefore, refuse.tooLate);
   return { reach, goal: { kind: "lsn", lsn: position, exclusive }, lastNumber: end.lastNumber };

@@ -85,6 +85,12 @@ function explainServer(error: ServerError, endpoint: Endpoint, doing: string): E
       );
     case "55000":
       return explainState(error, endpoint, doing);
+    case "40001":
+      if (!said.includes("conflict with recovery")) break;
+      return new ToolError(
+        `The standby at ${label} cancelled the work while ${doing}, because it stood in the way of its replay (${said}): set hot_standby_feedback = on there, or raise its max_standby_streaming_delay.`,
+        options,
+      );
     case "55P03":
     case "57014":
       return new ToolError(`PostgreSQL at ${label} cancelled the work while ${doing}: ${said}.`, options);
@@ -99,10 +105,9 @@ function explainServer(error: ServerError, endpoint: Endpoint, doing: string): E
         `PostgreSQL at ${label} is not ready (${said}): run the backup again when the server is up.`,
         options,
       );
-    case "58P01":
-      if (/requested WAL segment \S+ has already been removed/.test(said)) return new WalRemovedError(said);
-      break;
   }
+  // With or without the code of a missing file.
+  if (/requested WAL segment \S+ has already been removed/.test(said)) return new WalRemovedError(said);
   return new ToolError(
     `PostgreSQL at ${label} failed while ${doing}: ${said} (SQLSTATE ${error.code}).`,
     options,
@@ -174,6 +179,18 @@ function explainState(error: ServerError, { label }: Endpoint, doing: string): E
   if (/logical (replication )?slot/.test(said)) {
     return new UserError(
       `The replication slot at ${label} is a logical one (${said}): name another slot in wal.slot, it is created when absent.`,
+      options,
+    );
+  }
+  if (said.includes("was promoted during online backup")) {
+    return new ToolError(
+      `The standby at ${label} was promoted during the base backup, which is of no use then: run the backup again.`,
+      options,
+    );
+  }
+  if (said.includes("full_page_writes=off was replayed")) {
+    return new ToolError(
+      `The standby at ${label} allows no base backup, because its primary ran with full_page_writes = off: set it to on there, run CHECKPOINT on the primary, and take the backup again.`,
       options,
     );
   }

@@ -6,15 +6,17 @@ import { chainFrom, listSegments, missingAfter, type RestorePoint } from "../../
 import type { BackupOutcome } from "../../component.ts";
 import type { Context } from "../../context.ts";
 import { ToolError } from "../../errors.ts";
-import { describePull, type Run, recoverableUntil, withPull, writeBeat } from "../backup.ts";
+import { describePull, markEnd, type Run, recoverableUntil, withPull, writeBeat } from "../backup.ts";
 import { type CensusSource, extendSteadiness, lookAtObjects, takeCensus } from "../census/capture.ts";
 import { writeCensus } from "../census/store.ts";
-import type { PostgresDetails } from "../details.ts";
-import { endRun } from "../wal/end-of-run.ts";
+import { endOfNeededWal, type PostgresDetails } from "../details.ts";
 import { type BaseBackup, takeBaseBackup } from "./base-backup.ts";
 import type { Connection } from "./connection.ts";
-import { readSourceFacts, serverTime, sourceMoment } from "./source-facts.ts";
+import { readSourceFacts, type SourceMoment, serverTime, sourceMoment } from "./source-facts.ts";
+import { readRestartPoint, type Standby, standbyTime, waitForStandby } from "./standby.ts";
 
+/** How long the replay of a standby may stand still at the end of a run. */
+const REPLAY_MS = 30_000;
 /** How long the clean-up after a failure may take; a run that was stopped must end soon. */
 const CLEAN_UP_MS = 4_000;
 
@@ -39,11 +41,12 @@ async function takeAndList(
   openReplication: () => Promise<Connection>,
   context: Context,
 ): Promise<BackupOutcome> {
-  const { setting, archive, sql, identity, pull } = run;
+  const { setting, archive, sql, identity, writer, standby, pull } = run;
   const { name, store } = setting;
   const startedAt = context.now();
   const facts = await readSourceFacts(sql);
-  const startTime = await serverTime(sql);
+  // The base backup of a standby begins at its last restart point, however far it has replayed since.
+  const startTime = standby === undefined ? await serverTime(sql) : (await readRestartPoint(sql)).time;
   const source = censusSource(run, id, facts.major, context);
   const look = source && (await lookAtObjects(source, "after"));
   const target = { store, component: name, backupId: id, recipients: archive.recipients };
@@ -51,25 +54,21 @@ async function takeAndList(
   const base = await withPull(pull, takeBaseBackup(replication, target, facts.major, context));
   await replication.close();
   // Read after the end, so no commit of the backup's own window is later than this.
-  const stop = await sourceMoment(sql);
+  const stop: Partial<SourceMoment> & { readonly time: string } =
+    standby !== undefined && !standby.primaryKnown
+      ? { time: await standbyTime(sql) }
+      : await sourceMoment(writer.sql);
 
   const census = source && look && (await withPull(pull, takeCensus(source, look)));
   const began = performance.now();
-  const point = await withPull(
-    pull,
-    endRun(
-      sql,
-      run.abilities,
-      pull,
-      { id: id.slice(-6), segmentBytes: identity.walSegmentBytes, atLeast: lsn(base.stopLsn) },
-      context,
-    ),
-  );
+  const needed = endOfNeededWal({ stopLsn: base.stopLsn, fromStandby: standby !== undefined });
+  const point = await withPull(pull, markEnd(run, id.slice(-6), needed, context));
   const pulled = await pull.done;
   context.log.info(describePull(pulled, (performance.now() - began) / 1000));
-  await assertWalComplete(run, base, point, context);
+  await assertWalComplete(run, base, point === undefined ? needed : lsn(point.lsn), context);
   const objects = [...base.objects];
   if (source !== undefined && census !== undefined) {
+    if (standby !== undefined && point !== undefined) await replayPoint(standby, point, context);
     const whole = extendSteadiness(census, await lookAtObjects(source, "before"));
     objects.push(await writeCensus(setting, whole, context.signal));
   }
@@ -80,6 +79,7 @@ async function takeAndList(
     timeline: base.timeline,
     startLsn: base.startLsn,
     stopLsn: base.stopLsn,
+    fromStandby: standby !== undefined,
     startTime,
     stopTime: stop.time,
     stopSnapshot: stop.snapshot,
@@ -110,6 +110,18 @@ async function takeAndList(
   return { manifest, bytes: stored + pulled.bytes, recoverableUntil: recoverableUntil(point) };
 }
 
+/** The last look must show what is at the point; without it a difference to the census would prove less. */
+async function replayPoint(standby: Standby, point: RestorePoint, context: Context): Promise<void> {
+  try {
+    await waitForStandby({ ...standby, patienceMs: REPLAY_MS }, lsn(point.lsn), "replayed", context);
+  } catch (error) {
+    if (!(error instanceof ToolError)) throw error;
+    context.log.warning(
+      `${error.message} The backup is complete, but a recovery of it cannot tell a difference to the census from a change of the source.`,
+    );
+  }
+}
+
 /** What the census is taken of; undefined when the runbook wants none. */
 function censusSource(run: Run, backupId: string, major: number, context: Context): CensusSource | undefined {
   const { config } = run.setting;
@@ -126,19 +138,13 @@ function censusSource(run: Run, backupId: string, major: number, context: Contex
 }
 
 /** A backup is listed only when the WAL that makes it consistent is in the store. */
-async function assertWalComplete(
-  run: Run,
-  base: BaseBackup,
-  point: RestorePoint | undefined,
-  context: Context,
-): Promise<void> {
+async function assertWalComplete(run: Run, base: BaseBackup, end: bigint, context: Context): Promise<void> {
   const { store, component } = run.archive;
   const { walSegmentBytes } = run.identity;
   const inventory = await listSegments(store, component, walSegmentBytes, context.signal);
   const start = lsn(base.startLsn);
   const chain = chainFrom(inventory, start, base.timeline);
-  const needed = segmentBefore(lsn(point?.lsn ?? base.stopLsn), walSegmentBytes);
-  if ((chain.at(-1)?.number ?? -1) >= needed) return;
+  if ((chain.at(-1)?.number ?? -1) >= segmentBefore(end, walSegmentBytes)) return;
   throw new ToolError(
     `The backup needs the WAL segment ${missingAfter(inventory, start, base.timeline)}, which is not in the store: run the backup again.`,
   );

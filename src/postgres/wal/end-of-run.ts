@@ -7,8 +7,8 @@ import { need, sourceMoment } from "../source/source-facts.ts";
 import type { Pull } from "./wal-pull.ts";
 
 /**
- * Ends a run's WAL in a named point and tells the pull to fetch everything through it; the point. `id` makes its name
- * unique. A role that may not do so gets no point: the pull then ends with the last segment that is complete, but not
+ * Ends a run's WAL in a named point and tells the pull to fetch everything through it; the point. `sql` is the source,
+ * or the primary that it follows. `id` makes its name unique. A role that may not do so gets no point: the pull then ends with the last segment that is complete, but not
  * before `atLeast`.
  */
 export async function endRun(
@@ -47,6 +47,10 @@ async function lastCompleteWal(sql: Connection, abilities: Abilities, segmentByt
     const [row] = await sql.query(doing, "SELECT pg_switch_wal() AS lsn");
     return lsn(need(row, "lsn"));
   }
-  const [row] = await sql.query(doing, "SELECT pg_current_wal_flush_lsn() AS lsn");
+  const [row] = await sql.query(
+    doing,
+    `SELECT CASE WHEN pg_is_in_recovery() THEN greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn())
+       ELSE pg_current_wal_flush_lsn() END AS lsn`,
+  );
   return segmentStart(segmentAt(lsn(need(row, "lsn")), segmentBytes), segmentBytes);
 }

@@ -78,7 +78,7 @@ export async function planPull(
   const first = (chain.at(-1)?.number ?? segmentAt(anchor.position, walSegmentBytes) - 1) + 1;
   if (segmentStart(first, walSegmentBytes) > lsn(identity.flushedTo)) {
     throw new ToolError(
-      `The archive of "${component}" holds WAL up to ${formatLsn(segmentStart(first, walSegmentBytes))}, but the server is only at ${identity.flushedTo}: it was set back to an older state without a new timeline, so give it another component name or prefix.`,
+      `The archive of "${component}" holds WAL up to ${formatLsn(segmentStart(first, walSegmentBytes))}, but the server is only at ${identity.flushedTo}: either it is a standby that has yet to catch up, then run the action again; or it was set back to an older state without a new timeline, then give it another component name or prefix.`,
     );
   }
   return { path, first, freshFirst };

@@ -109,6 +109,11 @@ const SECRETS: Case[] = [
     says: ["components.db.connection holds a password in clear text"],
   },
   {
+    name: "a password in the key primary",
+    text: `${SMALL}    primary: §postgres://app:hunter2@db/shop\n`,
+    says: ["components.db.primary holds a password in clear text"],
+  },
+  {
     name: "a password as the default of a variable",
     text: small((text) =>
       text.replace(`\${DATABASE_URL}`, `§\${DATABASE_URL:-postgres://app:hunter2@db/shop}`),

@@ -58,6 +58,14 @@ describe("an error of the server", () => {
       'Peer authentication failed for user "Ops"',
       /does not let "Ops" in: Peer authentication failed/,
     ],
+    ["55000", "the standby was promoted during online backup", /was promoted during the base backup/],
+    [
+      "55000",
+      "WAL generated with full_page_writes=off was replayed since last restartpoint",
+      /full_page_writes = off: set it to on/,
+    ],
+    ["40001", "canceling statement due to conflict with recovery", /hot_standby_feedback = on/],
+    ["40001", "could not serialize access", /failed while copying: .*SQLSTATE 40001/],
     ["XX001", "invalid page in block 0", /failed while copying: invalid page in block 0 \(SQLSTATE XX001\)/],
   ])("%s %s is a sentence", (code, message, sentence) => {
     const error = explain(said(code, message), endpoint, "copying");
@@ -68,8 +76,10 @@ describe("an error of the server", () => {
   });
 
   test("that WAL has been removed is told apart, because a full backup can go on", () => {
-    const removed = said("58P01", "requested WAL segment 000000010000000000000002 has already been removed");
-    expect(explain(removed, endpoint, "streaming WAL")).toBeInstanceOf(WalRemovedError);
+    for (const code of ["58P01", "XX000"]) {
+      const removed = said(code, "requested WAL segment 000000010000000000000002 has already been removed");
+      expect(explain(removed, endpoint, "streaming WAL")).toBeInstanceOf(WalRemovedError);
+    }
     expect(explain(said("58P01", 'could not open file "x"'), endpoint, "copying")).toBeInstanceOf(ToolError);
   });
 });
