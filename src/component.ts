@@ -34,6 +34,35 @@ export interface BackupOutcome {
   readonly bytes: number;
   /** The newest moment that `latest` reaches now; undefined when the archive ends in no named point. */
   readonly recoverableUntil: Date | undefined;
+  /** The replication slot as the run found it, before it read what the slot kept; undefined without a slot. */
+  readonly slot?: SlotReport | undefined;
+  /** What the report says besides. */
+  readonly notes?: readonly Note[];
+}
+
+/** A sentence of a run for people. `notice`: nothing is wrong. */
+export interface Note {
+  readonly severity: "error" | "warning" | "notice";
+  readonly text: string;
+}
+
+/** What a server keeps for us until we have read it. */
+export interface SlotReport {
+  readonly name: string;
+  /** PostgreSQL's word: `reserved`, `extended`, `unreserved`, `lost`; null when nothing is kept. */
+  readonly walStatus: string | null;
+  readonly restartLsn: string | null;
+  /** Bytes of WAL between there and the server's position. */
+  readonly retainedBytes: number | null;
+  /** So many bytes can still be written before the slot may be lost; null when nothing limits it. */
+  readonly safeBytes: number | null;
+  /** `max_slot_wal_keep_size` in bytes; null when it is unlimited. */
+  readonly maxKeepBytes: number | null;
+}
+
+export interface BackupOptions {
+  /** With `kind: wal`: goes on archiving for so long before the run ends; 0 unless given. */
+  readonly streamSeconds?: number;
 }
 
 export interface RecoveryRequest {
@@ -68,7 +97,12 @@ export interface Recovered {
 
 /** A kind of component: adding one is a folder and a line in `components.ts`. */
 export interface Component<Config> {
-  backup(setting: ComponentSetting<Config>, kind: "full" | "wal", context: Context): Promise<BackupOutcome>;
+  backup(
+    setting: ComponentSetting<Config>,
+    kind: "full" | "wal",
+    context: Context,
+    options?: BackupOptions,
+  ): Promise<BackupOutcome>;
   /**
    * Deletes what the config's `retention` no longer asks for and says in the log what and why; the ids of the deleted
    * backups. Does nothing without a `retention`, and never deletes before the newest backup is seen to be whole.

@@ -1,9 +1,10 @@
-import { choice, flag, list, text } from "../../src/github/inputs.ts";
+import { choice, duration, flag, list, text } from "../../src/github/inputs.ts";
 
 export const inputs = {
   runbook: text(".github/runbook.yml"),
   components: list(),
   kind: choice("full", "wal"),
+  "stream-for": duration("0s"),
   prune: flag(true),
 };
 

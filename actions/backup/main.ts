@@ -4,7 +4,14 @@ import { runAction } from "../../src/github/run-action.ts";
 import * as contract from "./contract.ts";
 
 await runAction(contract, async ({ inputs, context, publish, redact }) => {
-  const run = await runBackups({ ...inputs, runbook: inWorkspace(inputs.runbook, context.env) }, context);
+  const request = {
+    runbook: inWorkspace(inputs.runbook, context.env),
+    components: inputs.components,
+    kind: inputs.kind,
+    streamSeconds: inputs["stream-for"],
+    prune: inputs.prune,
+  };
+  const run = await runBackups(request, context);
   const report = await writeReport("drill-reports", `backup-${run.id}.md`, redact(run.markdown), context);
   publish({
     "backup-id": run.backupId,

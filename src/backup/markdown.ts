@@ -32,6 +32,16 @@ export function renderBackups(run: Reported): string {
           (backup) => () => `**${markdown(backup.component)}:** ${markdown(backup.error ?? "")}`,
         ),
       },
+      {
+        kind: "list",
+        rowsAre: "notes",
+        items: run.backups.flatMap(({ component, notes }) =>
+          notes.map(({ severity, text }) => () => {
+            const sign = severity === "notice" ? "" : "⚠️ ";
+            return `${sign}**${markdown(component)}:** ${markdown(text)}`;
+          }),
+        ),
+      },
     ],
     SUMMARY_BYTES,
   );

@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { backupId } from "../catalog/layout.ts";
-import type { BackupOutcome } from "../component.ts";
+import type { BackupOutcome, Note, SlotReport } from "../component.ts";
 import type { Context } from "../context.ts";
 import { AbortedError, DefectError, messageOf, ToolError, UserError } from "../errors.ts";
 import { loadRunbook } from "../runbook/load.ts";
@@ -14,6 +14,8 @@ export interface BackupRequest {
   /** Names of components; none means all. */
   readonly components: readonly string[];
   readonly kind: "full" | "wal";
+  /** With `wal`: go on archiving for so long; the components all at once. */
+  readonly streamSeconds: number;
   readonly prune: boolean;
 }
 
@@ -24,6 +26,10 @@ export interface ComponentBackup {
   readonly bytes: number;
   readonly seconds: number;
   readonly recoverableUntil: string | null;
+  /** What the server kept for the replication slot when the run began. */
+  readonly slot: SlotReport | null;
+  /** What else there is to say, such as that the slot is at risk. */
+  readonly notes: readonly Note[];
   /** Ids of the backups that retention deleted. */
   readonly pruned: readonly string[];
   /** One sentence; null when it succeeded. */
@@ -53,14 +59,18 @@ export interface BackupRun {
  */
 export async function runBackups(request: BackupRequest, context: Context): Promise<BackupRun> {
   const startedAt = context.now();
+  if (request.kind === "full" && request.streamSeconds > 0) {
+    throw new UserError(
+      "The input stream-for goes with kind: wal alone: a full backup ends when it is taken, so remove stream-for or use kind: wal.",
+    );
+  }
   const runbook = loadRunbook(request.runbook);
   const names = chooseComponents(Object.keys(runbook.config.components), request.components);
   const service = openService(runbook, context);
   const backups: ComponentBackup[] = [];
   const errors: unknown[] = [];
   try {
-    for (const name of names) {
-      const { backup, error } = await backUp(name, request, service, context);
+    for (const { backup, error } of await backUpAll(names, request, service, context)) {
       backups.push(backup);
       if (error !== undefined) errors.push(error);
     }
@@ -90,19 +100,53 @@ function chooseComponents(known: readonly string[], asked: readonly string[]): r
   );
 }
 
+interface Taken {
+  readonly backup: ComponentBackup;
+  readonly error?: unknown;
+}
+
+/** One after another, but all at once when they stream: else the second would wait until the first has ended. */
+async function backUpAll(
+  names: readonly string[],
+  request: BackupRequest,
+  service: Service,
+  context: Context,
+): Promise<Taken[]> {
+  if (request.streamSeconds === 0) {
+    const all: Taken[] = [];
+    for (const name of names) all.push(await backUp(name, request, service, context));
+    return all;
+  }
+  const ended = await Promise.allSettled(names.map((name) => backUp(name, request, service, context)));
+  return ended.map((one) => {
+    if (one.status === "rejected") throw one.reason;
+    return one.value;
+  });
+}
+
 async function backUp(
   name: string,
   request: BackupRequest,
   service: Service,
   context: Context,
-): Promise<{ backup: ComponentBackup; error?: unknown }> {
+): Promise<Taken> {
   const began = performance.now();
   const seconds = () => (performance.now() - began) / 1000;
-  const nothing = { component: name, backupId: null, bytes: 0, recoverableUntil: null, pruned: [] };
+  const nothing = {
+    component: name,
+    backupId: null,
+    bytes: 0,
+    recoverableUntil: null,
+    slot: null,
+    notes: [],
+    pruned: [],
+  };
   try {
     const component = await service.load(name);
     const setting = await service.setting(name);
-    const outcome = await component.backup(setting, request.kind, context);
+    const outcome = await component.backup(setting, request.kind, context, {
+      streamSeconds: request.streamSeconds,
+    });
     const pruned = request.prune && request.kind === "full" ? await component.prune(setting, context) : [];
     context.log.info(`${name}: ${describe(outcome)} in ${formatDuration(seconds())}`);
     return {
@@ -112,6 +156,8 @@ async function backUp(
         bytes: outcome.bytes,
         seconds: seconds(),
         recoverableUntil: outcome.recoverableUntil?.toISOString() ?? null,
+        slot: outcome.slot ?? null,
+        notes: outcome.notes ?? [],
         pruned,
         error: null,
       },

@@ -3,7 +3,10 @@ import { ObjectMissing, type Store } from "../stores/store.ts";
 import { encodeDocument, readDocument } from "./documents.ts";
 import { heartbeatKey } from "./layout.ts";
 
-/** `heartbeat.json`: the last thing that a successful run writes. Times are RFC 3339 in UTC. */
+/**
+ * `heartbeat.json`: the last thing that a successful run writes; a run that streams writes one at each of its points.
+ * Everything it names was in the store before it. Times are RFC 3339 in UTC.
+ */
 const heartbeat = z.object({
   schema: z.literal("drillbook/heartbeat/v1"),
   component: z.string(),
@@ -11,8 +14,10 @@ const heartbeat = z.object({
   finishedAt: z.string(),
   /** The newest backup that this run made; null for `wal`. */
   backupId: z.string().nullable(),
-  /** The last segment of the archive; null for components without WAL. */
+  /** The last whole segment of the archive; null when there is none, and for components without WAL. */
   lastSegment: z.string().nullable(),
+  /** The segment behind it, of which so many bytes were archived at least. */
+  partial: z.object({ segment: z.string(), bytes: z.number() }).nullish(),
   /** The newest moment that `latest` reaches; null when the archive ends in no named point. */
   recoverableUntil: z.string().nullable(),
 });

@@ -5,7 +5,8 @@
  * <component>/backups/<backup id>/manifest.json
  *                                /base.tar.zst[.age], <tablespace oid>.tar.zst[.age], backup_manifest,
  *                                 census.json.zst[.age]
- * <component>/wal/<8 hex timeline>/<segment>.zst[.age], <segment>.json, <8 hex timeline>.history
+ * <component>/wal/<8 hex timeline>/<segment>.zst[.age], <segment>.json, <8 hex timeline>.history,
+ *                                  <segment>.<8 hex bytes>.partial.zst[.age], <segment>.<8 hex bytes>.partial.json
  * <component>/cluster.json
  * <component>/heartbeat.json
  * drills/<drill id>.json
@@ -87,6 +88,25 @@ export function sidecarKey(component: string, segment: string): string {
   return walKey(component, segment, ".json");
 }
 
+/** Every object of one segment, whole or partial, starts with this. */
+export function segmentPrefix(component: string, segment: string): string {
+  return walKey(component, segment, ".");
+}
+
+/** The first `bytes` of a segment that was not complete yet, packed. The length is part of the name: content never changes. */
+export function partialKey(component: string, segment: string, bytes: number, sealed: boolean): string {
+  return walKey(component, segment, partialSuffix(bytes, sealed ? "zst.age" : "zst"));
+}
+
+/** What is known of the partial; created before it. */
+export function partialSidecarKey(component: string, segment: string, bytes: number): string {
+  return walKey(component, segment, partialSuffix(bytes, "json"));
+}
+
+function partialSuffix(bytes: number, end: string): string {
+  return `.${bytes.toString(16).toUpperCase().padStart(8, "0")}.partial.${end}`;
+}
+
 /** The history file of a timeline, as the server sent it. */
 export function historyKey(component: string, timeline: number): string {
   return walKey(component, timelineName(timeline), ".history");
@@ -95,23 +115,32 @@ export function historyKey(component: string, timeline: number): string {
 export type WalKey =
   | { readonly kind: "segment"; readonly segment: string; readonly sealed: boolean }
   | { readonly kind: "sidecar"; readonly segment: string }
+  | { readonly kind: "partial"; readonly segment: string; readonly bytes: number; readonly sealed: boolean }
+  | { readonly kind: "partial-sidecar"; readonly segment: string; readonly bytes: number }
   | { readonly kind: "history"; readonly timeline: number };
 
-const WAL_FILE = /^([0-9A-F]{8})\/(?:([0-9A-F]{24})\.(zst|zst\.age|json)|([0-9A-F]{8})\.history)$/;
+const WAL_FILE =
+  /^([0-9A-F]{8})\/(?:([0-9A-F]{24})(?:\.([0-9A-F]{8})\.partial)?\.(zst|zst\.age|json)|([0-9A-F]{8})\.history)$/;
 
 /** What a key below {@link walPrefix} is; undefined for anything that does not follow the names above exactly. */
 export function parseWalKey(component: string, key: string): WalKey | undefined {
   const prefix = walPrefix(component);
   if (!key.startsWith(prefix)) return undefined;
   const match = WAL_FILE.exec(key.slice(prefix.length));
-  const [, folder, segment, suffix, history] = match ?? [];
+  const [, folder, segment, length, suffix, history] = match ?? [];
   if (folder === undefined) return undefined;
   if (history !== undefined) {
     return history === folder ? { kind: "history", timeline: Number.parseInt(history, 16) } : undefined;
   }
   if (segment === undefined || segment.slice(0, 8) !== folder) return undefined;
-  if (suffix === "json") return { kind: "sidecar", segment };
-  return { kind: "segment", segment, sealed: suffix === "zst.age" };
+  const sealed = suffix === "zst.age";
+  if (length === undefined) {
+    return suffix === "json" ? { kind: "sidecar", segment } : { kind: "segment", segment, sealed };
+  }
+  const bytes = Number.parseInt(length, 16);
+  return suffix === "json"
+    ? { kind: "partial-sidecar", segment, bytes }
+    : { kind: "partial", segment, bytes, sealed };
 }
 
 /** The system identifier of the one cluster whose backups and WAL this component holds. */

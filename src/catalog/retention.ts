@@ -130,7 +130,10 @@ async function deleteLeftovers(
   return dead.map(([id]) => id);
 }
 
-/** WAL that no backup that stays can ask for. History files stay: they are small, and timelines need them all. */
+/**
+ * WAL that no backup that stays can ask for, and partials whose segment is there as a whole. History files stay: they
+ * are small, and timelines need them all.
+ */
 async function deleteWal(
   store: Store,
   component: string,
@@ -146,13 +149,27 @@ async function deleteWal(
   const timeline = Math.min(...known.map((start) => start.timeline));
   const keys: string[] = [];
   const segments = new Set<string>();
+  let partials: { readonly segment: string; readonly keys: string[] } = { segment: "", keys: [] };
+  let sidecar = "";
   for await (const object of store.list(walPrefix(component), signal)) {
     const name = parseWalKey(component, object.key);
     if (name === undefined || name.kind === "history") continue;
-    const parsed = parseSegmentName(name.segment, oldest.segmentBytes);
-    if (parsed === undefined || parsed.number >= first || parsed.timeline > timeline) continue;
-    keys.push(object.key);
-    segments.add(name.segment);
+    const { segment } = name;
+    const parsed = parseSegmentName(segment, oldest.segmentBytes);
+    if (parsed === undefined) continue;
+    if (parsed.number < first && parsed.timeline <= timeline) {
+      keys.push(object.key);
+      segments.add(segment);
+      continue;
+    }
+    // In the order of keys the partials of a segment come first, then its sidecar, then the segment.
+    if (name.kind === "sidecar") sidecar = segment;
+    else if (name.kind === "segment") {
+      if (sidecar === segment && partials.segment === segment) keys.push(...partials.keys);
+    } else {
+      if (partials.segment !== segment) partials = { segment, keys: [] };
+      partials.keys.push(object.key);
+    }
   }
   for (let index = 0; index < keys.length; index += BATCH) {
     await store.delete(keys.slice(index, index + BATCH), signal);

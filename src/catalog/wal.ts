@@ -1,9 +1,17 @@
 import { z } from "zod";
 import { DefectError } from "../errors.ts";
-import { readAll, type Store } from "../stores/store.ts";
+import { type ObjectInfo, readAll, type Store } from "../stores/store.ts";
 import { readDocument } from "./documents.ts";
-import { historyKey, parseWalKey, sidecarKey, walPrefix } from "./layout.ts";
-import { parseSegmentName, segmentAt, segmentName } from "./lsn.ts";
+import {
+  historyKey,
+  parseWalKey,
+  partialSidecarKey,
+  segmentPrefix,
+  sidecarKey,
+  type WalKey,
+  walPrefix,
+} from "./layout.ts";
+import { parseSegmentName, segmentAt, segmentName, segmentStart } from "./lsn.ts";
 import { isOnPath, parseHistory, rootTimeline, type TimelinePath, timelineOfSegment } from "./timelines.ts";
 
 /** A restore point in the WAL, in `pg_create_restore_point`'s sense. */
@@ -25,22 +33,25 @@ export const restorePoint = namedPoint.extend({
 });
 export type RestorePoint = z.infer<typeof restorePoint>;
 
-/** `<segment>.json`: created before the segment and never changed, so two runs cannot disagree on its content. */
-const walSidecar = z.object({
-  schema: z.literal("drillbook/wal-segment/v1"),
+const sidecarFields = {
   segment: z.string(),
   systemIdentifier: z.string(),
-  /** SHA-256 in hex of the segment as the server has it, before compression. */
+  /** SHA-256 in hex of the bytes as the server has them, before compression. */
   sha256: z.string(),
-  /** Bytes before compression: the cluster's segment size. */
+  /** Bytes before compression: the cluster's segment size, or the length of a partial. */
   bytes: z.number(),
   archivedAt: z.string(),
-  /** The end of a run, when it lies in this segment. */
+  /** The newest point of a run in these bytes. */
   restorePoint: restorePoint.optional(),
-  /** All restore points whose records lie in this segment, in order, whoever made them; absent when there is none. */
+  /** All restore points whose records lie in these bytes, in order, whoever made them; absent when there is none. */
   restorePoints: z.array(namedPoint).optional(),
-});
-export type WalSidecar = z.infer<typeof walSidecar>;
+};
+
+/** `<segment>.json`: created before the segment and never changed, so two runs cannot disagree on its content. */
+const walSidecar = z.object({ schema: z.literal("drillbook/wal-segment/v1"), ...sidecarFields });
+/** `<segment>.<bytes>.partial.json`, by the same rules. */
+const partialSidecar = z.object({ schema: z.literal("drillbook/wal-partial/v1"), ...sidecarFields });
+export type WalSidecar = z.infer<typeof walSidecar> | z.infer<typeof partialSidecar>;
 
 /** A segment that counts: it and its sidecar are both in the store. */
 export interface WalSegment {
@@ -53,13 +64,25 @@ export interface WalSegment {
   readonly sealed: boolean;
   readonly storedBytes: number;
   readonly modified: Date;
+  /** Only its first bytes are here, because the server had not completed it; undefined for a whole segment. */
+  readonly partial?: { readonly bytes: number };
+}
+
+/** What there is of a segment in partials. */
+export interface Partials {
+  /** The longest that counts. */
+  readonly newest: WalSegment | undefined;
+  /** Every object of a partial, whether it counts or not. */
+  readonly keys: readonly string[];
 }
 
 /** What WAL a component holds. */
 export interface WalInventory {
   readonly segmentBytes: number;
-  /** By name. */
+  /** Whole segments by name. */
   readonly segments: ReadonlyMap<string, WalSegment>;
+  /** By the segment's name, also where the whole segment is there too. */
+  readonly partials: ReadonlyMap<string, Partials>;
   /** Timelines that grew out of another, by their history files. */
   readonly histories: ReadonlyMap<number, TimelinePath>;
   /** Names of segments of which only the segment or only the sidecar exists: an unfinished upload. */
@@ -76,30 +99,74 @@ export async function listSegments(
   segmentBytes: number,
   signal?: AbortSignal,
 ): Promise<WalInventory> {
+  return await listBelow(store, component, walPrefix(component), segmentBytes, signal);
+}
+
+/** What the store holds now of one segment: the whole, else its longest partial. */
+export async function findSegment(
+  store: Store,
+  component: string,
+  segment: string,
+  segmentBytes: number,
+  signal?: AbortSignal,
+): Promise<WalSegment | undefined> {
+  const prefix = segmentPrefix(component, segment);
+  const { segments, partials } = await listBelow(store, component, prefix, segmentBytes, signal);
+  return segments.get(segment) ?? partials.get(segment)?.newest;
+}
+
+async function listBelow(
+  store: Store,
+  component: string,
+  prefix: string,
+  segmentBytes: number,
+  signal: AbortSignal | undefined,
+): Promise<WalInventory> {
   const packed = new Map<string, WalSegment>();
   const sidecars = new Set<string>();
+  const partials = new Map<string, { pieces: WalSegment[]; keys: string[] }>();
   const histories = new Map<number, TimelinePath>();
-  for await (const object of store.list(walPrefix(component), signal)) {
+
+  function take(name: Exclude<WalKey, { kind: "history" }>, object: ObjectInfo): void {
+    const parsed = parseSegmentName(name.segment, segmentBytes);
+    if (parsed === undefined || ("bytes" in name && name.bytes > segmentBytes)) return;
+    if (name.kind === "sidecar" || name.kind === "partial-sidecar") sidecars.add(object.key);
+    if (name.kind === "partial" || name.kind === "partial-sidecar") {
+      const known = partials.get(name.segment) ?? { pieces: [], keys: [] };
+      known.keys.push(object.key);
+      partials.set(name.segment, known);
+    }
+    if (name.kind === "sidecar" || name.kind === "partial-sidecar") return;
+    const { key, bytes: storedBytes, modified } = object;
+    const segment = { ...parsed, name: name.segment, key, sealed: name.sealed, storedBytes, modified };
+    if (name.kind === "segment") packed.set(name.segment, segment);
+    else partials.get(name.segment)?.pieces.push({ ...segment, partial: { bytes: name.bytes } });
+  }
+
+  for await (const object of store.list(prefix, signal)) {
     const name = parseWalKey(component, object.key);
-    if (name?.kind === "sidecar") sidecars.add(name.segment);
     if (name?.kind === "history") {
       histories.set(name.timeline, await readHistory(store, component, name.timeline, signal));
-    }
-    if (name?.kind !== "segment") continue;
-    const parsed = parseSegmentName(name.segment, segmentBytes);
-    if (parsed === undefined) continue;
-    packed.set(name.segment, {
-      ...parsed,
-      name: name.segment,
-      key: object.key,
-      sealed: name.sealed,
-      storedBytes: object.bytes,
-      modified: object.modified,
-    });
+    } else if (name !== undefined) take(name, object);
   }
-  const segments = new Map([...packed].filter(([name]) => sidecars.has(name)));
-  const unfinished = [...new Set([...packed.keys(), ...sidecars])].filter((name) => !segments.has(name));
-  return { segmentBytes, segments, histories, unfinished };
+  const counts = (segment: WalSegment) => sidecars.has(sidecarKeyOf(component, segment));
+  const segments = new Map([...packed].filter(([, segment]) => counts(segment)));
+  const names = [...sidecars]
+    .map((key) => parseWalKey(component, key))
+    .filter((name) => name?.kind === "sidecar");
+  const unfinished = [...new Set([...packed.keys(), ...names.map((name) => name.segment)])].filter(
+    (name) => !segments.has(name),
+  );
+  return {
+    segmentBytes,
+    segments,
+    // Keys come in order, so the longest is the last.
+    partials: new Map(
+      [...partials].map(([name, { pieces, keys }]) => [name, { newest: pieces.findLast(counts), keys }]),
+    ),
+    histories,
+    unfinished,
+  };
 }
 
 /** A timeline's history file from the store. */
@@ -119,8 +186,9 @@ async function readHistory(
 
 /**
  * The unbroken run of segments from the one that holds `position` on `timeline` to the last before the first gap.
- * With a `target` timeline that grew out of `timeline`, the run follows its history. Empty when the first segment is
- * absent or the target did not grow out of that position.
+ * With a `target` timeline that grew out of `timeline`, the run follows its history. The last one may be partial, but
+ * only on the target timeline: a partial of an older one may hold WAL that the younger does not share. Empty when the
+ * first segment is absent or the target did not grow out of that position.
  */
 export function chainFrom(
   inventory: WalInventory,
@@ -132,22 +200,42 @@ export function chainFrom(
   if (target !== timeline && !isOnPath(path, timeline, position)) return [];
   const chain: WalSegment[] = [];
   for (let number = segmentAt(position, inventory.segmentBytes); ; number += 1) {
-    const segment = inventory.segments.get(nameOnPath(inventory, path, number, timeline));
-    if (segment === undefined) return chain;
+    const name = nameOnPath(inventory, path, number, timeline);
+    const segment = inventory.segments.get(name);
+    const partial = inventory.partials.get(name)?.newest;
+    if (segment === undefined) return partial?.timeline === target ? [...chain, partial] : chain;
     chain.push(segment);
   }
 }
 
-/** The name of the segment that a chain lacks after its last: the gap, or where the archive ends. */
+/** The whole segments of a chain: what is archived for ever. */
+export function wholeSegments(chain: readonly WalSegment[]): WalSegment[] {
+  return chain.filter((segment) => segment.partial === undefined);
+}
+
+/** Where the WAL of a chain ends; 0 when it is empty. */
+export function chainEnd(chain: readonly WalSegment[], segmentBytes: number): bigint {
+  const last = chain.at(-1);
+  if (last === undefined) return 0n;
+  return segmentStart(last.number, segmentBytes) + BigInt(last.partial?.bytes ?? segmentBytes);
+}
+
+/** The name of the segment that a chain lacks after its last whole one: the gap, or where the archive ends. */
 export function missingAfter(
   inventory: WalInventory,
   position: bigint,
   timeline: number,
   target: number = timeline,
 ): string {
-  const chain = chainFrom(inventory, position, timeline, target);
+  const chain = wholeSegments(chainFrom(inventory, position, timeline, target));
   const next = chain.at(-1)?.number ?? segmentAt(position, inventory.segmentBytes) - 1;
   return nameOnPath(inventory, pathOf(inventory, target), next + 1, timeline);
+}
+
+/** Every segment that counts, whole or partial. */
+export function allSegments({ segments, partials }: WalInventory): WalSegment[] {
+  const newest = [...partials.values()].map((one) => one.newest).filter((one) => one !== undefined);
+  return [...segments.values(), ...newest];
 }
 
 /** The timelines that recovery from `position` on `timeline` can follow, itself included, in ascending order. */
@@ -168,20 +256,50 @@ function nameOnPath(inventory: WalInventory, path: TimelinePath, number: number,
   return segmentName(timeline, number, inventory.segmentBytes);
 }
 
-/** A segment's sidecar. Throws {@link ObjectMissing} when it is absent, a {@link DefectError} when it is damaged. */
+/** Where the sidecar of a segment or of a partial lies. */
+export function sidecarKeyOf(
+  component: string,
+  { name, partial }: Pick<WalSegment, "name" | "partial">,
+): string {
+  return partial === undefined
+    ? sidecarKey(component, name)
+    : partialSidecarKey(component, name, partial.bytes);
+}
+
+/** A whole segment's sidecar, by its name; else as {@link readSidecarOf}. */
 export async function readSidecar(
   store: Store,
   component: string,
   segment: string,
   signal?: AbortSignal,
 ): Promise<WalSidecar> {
-  const key = sidecarKey(component, segment);
-  const sidecar = await readDocument(store, key, walSidecar, signal);
-  if (sidecar.segment === segment) return sidecar;
+  return await readSidecarOf(store, component, { name: segment }, signal);
+}
+
+/**
+ * The sidecar of a segment or of a partial. Throws {@link ObjectMissing} when it is absent, a {@link DefectError} when it
+ * is damaged or another's.
+ */
+export async function readSidecarOf(
+  store: Store,
+  component: string,
+  segment: Pick<WalSegment, "name" | "partial">,
+  signal?: AbortSignal,
+): Promise<WalSidecar> {
+  const key = sidecarKeyOf(component, segment);
+  const { name, partial } = segment;
+  const sidecar = await readDocument<WalSidecar>(store, key, partial ? partialSidecar : walSidecar, signal);
   const subject = store.describe(key);
+  if (sidecar.segment !== name) {
+    throw new DefectError(
+      subject,
+      `${subject} describes the segment ${sidecar.segment}: it was copied or renamed.`,
+    );
+  }
+  if (partial === undefined || sidecar.bytes === partial.bytes) return sidecar;
   throw new DefectError(
     subject,
-    `${subject} describes the segment ${sidecar.segment}: it was copied or renamed.`,
+    `${subject} describes ${sidecar.bytes} bytes of the segment, but its name says ${partial.bytes}: it was copied or renamed.`,
   );
 }
 
@@ -201,7 +319,7 @@ export async function newestRestorePoint(
     const sidecars = await Promise.all(
       batch.map(async (segment) => ({
         segment,
-        sidecar: await readSidecar(store, component, segment.name, signal),
+        sidecar: await readSidecarOf(store, component, segment, signal),
       })),
     );
     for (const { segment, sidecar } of sidecars) {

@@ -4,7 +4,7 @@ import { writeHeartbeat } from "../catalog/heartbeat.ts";
 import { backupId } from "../catalog/layout.ts";
 import { lsn, segmentAt, segmentStart } from "../catalog/lsn.ts";
 import type { RestorePoint } from "../catalog/wal.ts";
-import type { BackupOutcome, ComponentSetting } from "../component.ts";
+import type { BackupOptions, BackupOutcome, ComponentSetting, Note, SlotReport } from "../component.ts";
 import type { Context } from "../context.ts";
 import { UserError } from "../errors.ts";
 import { formatDuration } from "../values.ts";
@@ -12,7 +12,8 @@ import type { PostgresConfig } from "./config.ts";
 import { type Connection, connect } from "./source/connection.ts";
 import { takeFullBackup } from "./source/full-backup.ts";
 import { checkSource, type SourceRole } from "./source/roles.ts";
-import { ensureSlot } from "./source/slot.ts";
+import { ensureSlot, explainLoss } from "./source/slot.ts";
+import { slotNotes } from "./source/slot-health.ts";
 import { type ClusterIdentity, describeArchiving, identify, need } from "./source/source-facts.ts";
 import {
   keepFromRestartPoint,
@@ -33,9 +34,10 @@ import {
 import { openArchiveFolder } from "./wal/archive-folder.ts";
 import { endRun } from "./wal/end-of-run.ts";
 import { startFolderPull } from "./wal/folder-pull.ts";
+import { type Mark, streamWal } from "./wal/streaming.ts";
 import type { WalArchive } from "./wal/wal-archive.ts";
 import { planPull, storeTimelines } from "./wal/wal-plan.ts";
-import { type Pull, type PullResult, startPull } from "./wal/wal-pull.ts";
+import { type Marked, type Pull, type PullResult, startPull } from "./wal/wal-pull.ts";
 
 /** Everything of a run that is known once the source has been checked. */
 export interface Run {
@@ -60,6 +62,7 @@ export async function backupPostgres(
   setting: ComponentSetting<PostgresConfig>,
   kind: "full" | "wal",
   context: Context,
+  options: BackupOptions = {},
 ): Promise<BackupOutcome> {
   const { config, name, store } = setting;
   const endpoint = parseUri(setting.fill(["connection"], config.connection), context.env);
@@ -85,14 +88,17 @@ export async function backupPostgres(
     const { systemIdentifier } = identity;
     const archive = { store, component: name, recipients, systemIdentifier };
     const source = { setting, kind, sql, walSender, identity, writer, standby, archive };
-    pull = await ("slot" in config.wal
+    const pulling = await ("slot" in config.wal
       ? pullFromSlot(source, config.wal.slot, context)
       : pullFromFolder(source, setting.fill(["wal", "archive"], config.wal.archive), context));
+    pull = pulling.pull;
 
     const run: Run = { setting, archive, sql, identity, writer, standby, pull, openDatabase };
-    return kind === "full"
-      ? await takeFullBackup(run, newBackupId(context), () => open("replication"), context)
-      : await pullWal(run, context);
+    const outcome =
+      kind === "full"
+        ? await takeFullBackup(run, newBackupId(context), () => open("replication"), context)
+        : await pullWal(run, options.streamSeconds ?? 0, context);
+    return { ...outcome, slot: pulling.slot, notes: pulling.notes ?? [] };
   } finally {
     // Its connection first: that ends a wait for more WAL.
     await Promise.all(connections.map((connection) => connection.close()));
@@ -164,20 +170,39 @@ interface Source {
   readonly archive: WalArchive;
 }
 
-async function pullFromSlot(source: Source, slotName: string, context: Context): Promise<Pull> {
+interface Pulling {
+  readonly pull: Pull;
+  /** The slot as the run found it. */
+  readonly slot?: SlotReport;
+  readonly notes?: readonly Note[];
+}
+
+async function pullFromSlot(source: Source, slotName: string, context: Context): Promise<Pulling> {
   const { kind, sql, walSender, identity, standby, archive } = source;
   const slot = await ensureSlot(sql, walSender, slotName, kind, context);
+  const notes = slotNotes(slot.report);
+  for (const { severity, text } of notes) {
+    // Only what is wrong becomes an annotation.
+    if (severity === "notice") context.log.info(`${archive.component}: ${text}`);
+    else context.log.warning(`${archive.component}: ${text}`);
+  }
   const path = await storeTimelines(walSender, identity, archive, context);
   const start =
     standby !== undefined && kind === "full"
       ? await keepFromRestartPoint(sql, walSender, slot)
       : slot.restartLsn;
   const plan = await planPull(archive, identity, path, start, context);
-  const pull = startPull(walSender, { archive, identity, slot, plan, kind }, context);
-  return standby === undefined ? pull : watchPull(pull, standby, context);
+  const whyLost = () => explainLoss(sql, slot.name, context.signal);
+  const options = { archive, identity, slot, plan, kind, explainLoss: whyLost };
+  const pull = startPull(walSender, options, context);
+  return {
+    pull: standby === undefined ? pull : watchPull(pull, standby, context),
+    slot: slot.report,
+    notes,
+  };
 }
 
-async function pullFromFolder(source: Source, path: string, context: Context): Promise<Pull> {
+async function pullFromFolder(source: Source, path: string, context: Context): Promise<Pulling> {
   const { kind, sql, walSender, identity, writer, standby, archive } = source;
   const { systemIdentifier, walSegmentBytes } = identity;
   const folder = await openArchiveFolder({ path, systemIdentifier, segmentBytes: walSegmentBytes });
@@ -186,20 +211,36 @@ async function pullFromFolder(source: Source, path: string, context: Context): P
     standby !== undefined && kind === "full" ? (await readRestartPoint(sql)).redo : identity.flushedTo;
   const plan = await planPull(archive, identity, timelines, start, context);
   const explain = () => describeArchiving(writer.sql);
-  return startFolderPull({ archive, folder, identity, plan, kind, explain }, context);
+  return { pull: startFolderPull({ archive, folder, identity, plan, kind, explain }, context) };
 }
 
 function newBackupId(context: Context): string {
   return backupId(context.now(), randomBytes(3));
 }
 
-async function pullWal(run: Run, context: Context): Promise<BackupOutcome> {
+async function pullWal(run: Run, streamSeconds: number, context: Context): Promise<BackupOutcome> {
+  const last = streamSeconds > 0 ? await stream(run, streamSeconds, context) : undefined;
   const began = performance.now();
   const point = await withPull(run.pull, markEnd(run, randomBytes(3).toString("hex"), 0n, context));
   const pulled = await run.pull.done;
   context.log.info(describePull(pulled, (performance.now() - began) / 1000));
-  await writeBeat(run, "wal", null, pulled, point, context);
-  return { manifest: undefined, bytes: pulled.bytes, recoverableUntil: recoverableUntil(point) };
+  // A role that may not switch WAL ends the run in the last point that it made while it streamed.
+  const newest = point ?? last?.point;
+  const partial = last?.partial ?? null;
+  const beyond = partial !== null && partial.segment > pulled.lastSegment ? partial : null;
+  await writeBeat(run, "wal", null, { ...pulled, partial: beyond }, newest, context);
+  return { manifest: undefined, bytes: pulled.bytes, recoverableUntil: recoverableUntil(newest) };
+}
+
+async function stream(run: Run, seconds: number, context: Context): Promise<Mark | undefined> {
+  const { setting, writer, pull } = run;
+  const options = {
+    component: setting.name,
+    ...{ ...writer, pull, seconds },
+    freshSeconds: setting.config.freshness.wal,
+    onMark: (mark: Mark) => writeBeat(run, "wal", null, mark, mark.point, context),
+  };
+  return await withPull(pull, streamWal(options, context));
 }
 
 /** Ends the run's WAL, where WAL is written; see {@link endRun}. */
@@ -222,12 +263,12 @@ export async function withPull<T>(pull: Pull, work: Promise<T>): Promise<T> {
   return await Promise.race([work, failure]);
 }
 
-/** The last thing that a successful run writes. */
+/** What a run writes last, and at each point while it streams. */
 export async function writeBeat(
   run: Run,
   kind: "full" | "wal",
   id: string | null,
-  pulled: PullResult,
+  pulled: Pick<Marked, "lastSegment"> & Partial<Pick<Marked, "partial">>,
   point: RestorePoint | undefined,
   context: Context,
 ): Promise<void> {
@@ -239,6 +280,7 @@ export async function writeBeat(
       finishedAt: context.now().toISOString(),
       backupId: id,
       lastSegment: pulled.lastSegment,
+      partial: pulled.partial ?? null,
       recoverableUntil: point?.time ?? null,
     },
     context.signal,

@@ -32,14 +32,14 @@ const MANAGER_OFFSET = 17;
 const MAIN_DATA_OFFSET = RECORD_HEADER + 2;
 
 /**
- * Hands over each record of one of the `managers` that begins in the segment, in order. A segment that may end early,
- * after a switch or because it is still being written, is read up to there; one that is none has no records.
+ * Hands over each record of one of the `managers` that begins in the segment, in order. A segment may end early,
+ * after a switch or because it is only the first bytes of one; one that is none has no records.
  */
 export function* recordsOf(segment: Buffer, managers: readonly number[]): Generator<WalRecord> {
   if (segment.length < LONG_PAGE_HEADER || segment[1] !== MAGIC_HIGH_BYTE) return;
   const pageBytes = segment.readUInt32LE(36);
   const start = segment.readBigUInt64LE(8);
-  if (pageBytes < LONG_PAGE_HEADER || segment.length % pageBytes !== 0) return;
+  if (pageBytes < LONG_PAGE_HEADER) return;
   const pages = { segment, pageBytes };
   let at = firstRecord(pages);
   while (at + 4 <= segment.length) {
@@ -88,7 +88,7 @@ function move({ segment, pageBytes }: Pages, at: number, bytes: number): number 
     if (left < room) return position + left;
     left -= room;
     position += room;
-    if (position >= segment.length) return segment.length;
+    if (position + SHORT_PAGE_HEADER > segment.length) return segment.length;
     position += headerBytes(segment, position);
   }
 }
@@ -96,7 +96,7 @@ function move({ segment, pageBytes }: Pages, at: number, bytes: number): number 
 /** Records begin at multiples of eight, and never in a page's header. */
 function aligned({ segment, pageBytes }: Pages, position: number): number {
   const at = Math.ceil(position / 8) * 8;
-  if (at >= segment.length) return segment.length;
+  if (at + SHORT_PAGE_HEADER > segment.length) return segment.length;
   return at % pageBytes === 0 ? at + headerBytes(segment, at) : at;
 }
 

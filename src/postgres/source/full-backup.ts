@@ -2,7 +2,13 @@ import { encodeDocument } from "../../catalog/documents.ts";
 import { backupPrefix, manifestKey } from "../../catalog/layout.ts";
 import { lsn, segmentBefore } from "../../catalog/lsn.ts";
 import type { BackupManifest } from "../../catalog/manifest.ts";
-import { chainFrom, listSegments, missingAfter, type RestorePoint } from "../../catalog/wal.ts";
+import {
+  chainFrom,
+  listSegments,
+  missingAfter,
+  type RestorePoint,
+  wholeSegments,
+} from "../../catalog/wal.ts";
 import type { BackupOutcome } from "../../component.ts";
 import type { Context } from "../../context.ts";
 import { ToolError } from "../../errors.ts";
@@ -143,7 +149,7 @@ async function assertWalComplete(run: Run, base: BaseBackup, end: bigint, contex
   const { walSegmentBytes } = run.identity;
   const inventory = await listSegments(store, component, walSegmentBytes, context.signal);
   const start = lsn(base.startLsn);
-  const chain = chainFrom(inventory, start, base.timeline);
+  const chain = wholeSegments(chainFrom(inventory, start, base.timeline));
   if ((chain.at(-1)?.number ?? -1) >= segmentBefore(end, walSegmentBytes)) return;
   throw new ToolError(
     `The backup needs the WAL segment ${missingAfter(inventory, start, base.timeline)}, which is not in the store: run the backup again.`,

@@ -1,35 +1,19 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import type { SlotReport } from "../../component.ts";
 import type { Context } from "../../context.ts";
 import { ToolError, UserError } from "../../errors.ts";
+import { formatBytes } from "../../values.ts";
 import { statusUpdate } from "../wal/wal-messages.ts";
 import type { Connection } from "./connection.ts";
+import { readSlot, type SlotState } from "./slot-state.ts";
 
 /** A physical replication slot that exists and keeps WAL. */
 export interface Slot {
   readonly name: string;
+  /** As the run found it. */
+  readonly report: SlotReport;
   /** The server keeps all WAL from here on. */
   readonly restartLsn: string;
-}
-
-interface SlotState {
-  readonly type: string;
-  readonly activePid: string | null;
-  readonly restartLsn: string | null;
-  readonly walStatus: string | null;
-}
-
-async function readSlot(sql: Connection, name: string): Promise<SlotState | undefined> {
-  const [row] = await sql.query(
-    "reading the replication slot",
-    "SELECT slot_type, active_pid, restart_lsn, wal_status FROM pg_replication_slots WHERE slot_name = $1",
-    [name],
-  );
-  if (row === undefined) return undefined;
-  return {
-    type: row.slot_type ?? "",
-    activePid: row.active_pid ?? null,
-    restartLsn: row.restart_lsn ?? null,
-    walStatus: row.wal_status ?? null,
-  };
 }
 
 /**
@@ -55,10 +39,10 @@ export async function ensureSlot(
       `The replication slot "${name}" at ${label} is in use by the server process ${state.activePid}: wait for that run to end, or end the process with SELECT pg_terminate_backend(${state.activePid}).`,
     );
   }
-  if (state?.walStatus === "lost") {
-    if (kind === "wal") throw slotLost(name, label);
+  if (state?.report.walStatus === "lost") {
+    if (kind === "wal") throw slotLost(state, label);
     context.log.warning(
-      `The replication slot "${name}" at ${label} lost its WAL because it was not read for too long: it is made anew, and this backup begins a new chain. Raise max_slot_wal_keep_size or read the slot more often.`,
+      `The replication slot "${name}" at ${label} lost its WAL because it was not read for too long: it is made anew, and this backup begins a new chain. Raise ${limitOf(state)} or read the slot more often.`,
     );
     await replication.query(
       "dropping the lost replication slot",
@@ -75,23 +59,57 @@ export async function ensureSlot(
       `Created the replication slot "${name}" at ${label}: from now on the server keeps its WAL for it.`,
     );
     state = await readSlot(sql, name);
-  } else if (state.restartLsn === null) {
+  } else if (state.report.restartLsn === null) {
     await reserve(replication, name);
     state = await readSlot(sql, name);
   }
-  if (state?.restartLsn == null) {
+  if (state?.report.restartLsn == null) {
     throw new ToolError(
       `The replication slot "${name}" at ${label} keeps no WAL: drop it, and it is created anew.`,
     );
   }
-  return { name, restartLsn: state.restartLsn };
+  return { name, report: state.report, restartLsn: state.report.restartLsn };
 }
 
 /** The slot exists, but the server removed WAL that it should have kept. */
-function slotLost(name: string, label: string): ToolError {
+function slotLost(state: SlotState, label: string): ToolError {
   return new ToolError(
-    `The replication slot "${name}" at ${label} lost its WAL because it was not read for too long (max_slot_wal_keep_size): take a full backup, which makes the slot anew and begins a new chain.`,
+    `The replication slot "${state.report.name}" at ${label} lost its WAL because it was not read for too long (${limitOf(state)}): take a full backup, which makes the slot anew and begins a new chain.`,
   );
+}
+
+/** The setting that decides when a slot is given up. */
+function limitOf({ invalidationReason, report }: SlotState): string {
+  if (invalidationReason === "idle_timeout") return "idle_replication_slot_timeout";
+  return report.maxKeepBytes === null
+    ? "max_slot_wal_keep_size"
+    : `max_slot_wal_keep_size, ${formatBytes(report.maxKeepBytes)}`;
+}
+
+/** The server ends the connection first, and gives the slot up a moment later. */
+const LOSS_LOOKS = 15;
+const LOSS_LOOK_MS = 200;
+
+/**
+ * When the server gave the slot up while it was being read, the error that says so; undefined when it did not, or does
+ * not answer.
+ */
+export async function explainLoss(
+  sql: Connection,
+  name: string,
+  signal: AbortSignal,
+): Promise<ToolError | undefined> {
+  for (let look = 0; look < LOSS_LOOKS && !signal.aborted; look += 1) {
+    const state = await readSlot(sql, name).catch(() => undefined);
+    if (state?.report.walStatus === "lost") {
+      return new ToolError(
+        `The replication slot "${name}" at ${sql.endpoint.label} lost its WAL while this run was reading it, because the server wrote more than it keeps for a slot (${limitOf(state)}): set max_slot_wal_keep_size to several times the WAL that is written during a backup, then take a full backup, which makes the slot anew.`,
+      );
+    }
+    if (state?.report.walStatus !== "unreserved") return undefined;
+    await sleep(LOSS_LOOK_MS, undefined, { signal }).catch(() => undefined);
+  }
+  return undefined;
 }
 
 /** A slot that was created without RESERVE_WAL starts to keep WAL with the first position that is confirmed. */

@@ -148,12 +148,11 @@ export function watchPull(pull: Pull, standby: Standby, context: Context): Pull 
   }
 
   return {
-    hold: () => pull.hold(),
+    ...pull,
     finish(goal) {
       pull.finish(goal);
       void watch(goal);
     },
     done,
-    stop: () => pull.stop(),
   };
 }

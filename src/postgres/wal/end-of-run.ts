@@ -3,7 +3,8 @@ import type { RestorePoint } from "../../catalog/wal.ts";
 import type { Context } from "../../context.ts";
 import type { Connection } from "../source/connection.ts";
 import type { Abilities } from "../source/roles.ts";
-import { need, sourceMoment } from "../source/source-facts.ts";
+import { need } from "../source/source-facts.ts";
+import { makeRestorePoint } from "./restore-point.ts";
 import type { Pull } from "./wal-pull.ts";
 
 /**
@@ -25,17 +26,7 @@ export async function endRun(
     pull.finish({ through: suffices ? complete : options.atLeast, point: undefined });
     return undefined;
   }
-  const moment = await sourceMoment(sql);
-  // An id makes this transaction write a commit record, later than `time`: recovery to any time up to `time` has a
-  // record to stop at, even when the server is idle.
-  await sql.query(doing, "SELECT pg_current_xact_id()");
-  pull.hold();
-  const name = `drillbook-${context
-    .now()
-    .toISOString()
-    .replace(/[-:]|\.\d+/g, "")}-${options.id}`;
-  const [row] = await sql.query(doing, "SELECT pg_create_restore_point($1) AS lsn", [name]);
-  const point: RestorePoint = { name, lsn: need(row, "lsn"), ...moment };
+  const point = await makeRestorePoint(sql, pull, options.id, context);
   await sql.query(doing, "SELECT pg_switch_wal()");
   pull.finish({ through: lsn(point.lsn), point });
   return point;

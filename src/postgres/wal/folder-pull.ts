@@ -1,14 +1,16 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { parseSegmentName, segmentBefore } from "../../catalog/lsn.ts";
+import { lsn, parseSegmentName, segmentBefore } from "../../catalog/lsn.ts";
 import { parseHistory, timelineOfSegment } from "../../catalog/timelines.ts";
+import type { RestorePoint } from "../../catalog/wal.ts";
 import type { Context } from "../../context.ts";
 import { AbortedError, ToolError } from "../../errors.ts";
 import { formatDuration } from "../../values.ts";
 import type { ClusterIdentity } from "../source/source-facts.ts";
 import type { ArchiveFolder } from "./archive-folder.ts";
 import { archiveHistory, type WalArchive } from "./wal-archive.ts";
+import { openWalPartials } from "./wal-partials.ts";
 import type { WalPlan } from "./wal-plan.ts";
-import { type Goal, type Pull, type PullResult, segmentOnPath } from "./wal-pull.ts";
+import { type Goal, type Marked, markedBy, type Pull, type PullResult, segmentOnPath } from "./wal-pull.ts";
 import { openWalUploads } from "./wal-uploads.ts";
 
 export interface FolderPullOptions {
@@ -36,10 +38,16 @@ const GAP_MS = 5_000;
 export function startFolderPull(options: FolderPullOptions, context: Context): Pull {
   const { archive, folder, identity, plan, patienceMs = PATIENCE_MS, gapMs = GAP_MS } = options;
   const { walSegmentBytes } = identity;
-  const uploads = openWalUploads({ archive, segmentBytes: walSegmentBytes, first: plan.first }, context);
+  const partials = openWalPartials(archive, plan.inventory, context);
+  const uploads = openWalUploads(
+    { archive, partials, segmentBytes: walSegmentBytes, first: plan.first },
+    context,
+  );
   const stopped = new AbortController();
   const signal = AbortSignal.any([context.signal, stopped.signal]);
   let goal: Goal | undefined;
+  /** Number of the last segment that the server was asked to complete. */
+  let asked = Number.NEGATIVE_INFINITY;
   let number = plan.first;
   let lastProgress = performance.now();
 
@@ -77,7 +85,7 @@ export function startFolderPull(options: FolderPullOptions, context: Context): P
   async function waitFor(missing: string): Promise<void> {
     const waited = performance.now() - lastProgress;
     if (waited > gapMs && (await laterIsThere())) return passGap(missing);
-    if (goal !== undefined && waited > patienceMs) {
+    if ((goal !== undefined || number <= asked) && waited > patienceMs) {
       const name = segmentOnPath(plan, number, walSegmentBytes);
       throw new ToolError(
         `The server did not archive segment ${name} into ${folder.path} within ${formatDuration(patienceMs / 1000)}: ${missing}. ${await options.explain()}`,
@@ -103,6 +111,7 @@ export function startFolderPull(options: FolderPullOptions, context: Context): P
 
   async function run(): Promise<PullResult> {
     try {
+      await partials.tidy();
       await storeHistories();
       while (uploads.durable() < last()) {
         uploads.throwIfFailed();
@@ -121,17 +130,33 @@ export function startFolderPull(options: FolderPullOptions, context: Context): P
       }
       uploads.throwIfFailed();
       return { ...uploads.totals(), lastSegment: segmentOnPath(plan, uploads.durable(), walSegmentBytes) };
+    } catch (error) {
+      uploads.fail(error);
+      throw error;
     } finally {
       stopped.abort();
       await uploads.settle();
     }
   }
 
+  async function mark(point: RestorePoint): Promise<Marked> {
+    asked = segmentBefore(lsn(point.lsn), walSegmentBytes);
+    lastProgress = performance.now();
+    uploads.release(point);
+    while (uploads.durable() < asked) {
+      uploads.throwIfFailed();
+      await uploads.changed();
+    }
+    return markedBy(uploads, plan, walSegmentBytes, null);
+  }
+
   const done = run();
   // Whoever waits for it sees the failure; until then it must not end the process.
   done.catch(() => undefined);
   return {
+    shipsPartials: false,
     hold: () => uploads.hold(),
+    mark,
     finish(reachedGoal): void {
       goal = reachedGoal;
       // The server archives only now what the run waits for.

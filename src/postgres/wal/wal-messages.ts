@@ -44,6 +44,9 @@ export interface SegmentHeader {
   readonly segmentBytes: number;
 }
 
+/** So many bytes of a segment are its header. */
+export const SEGMENT_HEADER_BYTES = 40;
+
 /** Reads it in the byte order of the server, which is this machine's or its mirror; undefined when there is none. */
 export function readSegmentHeader(segment: Buffer): SegmentHeader | undefined {
   const bigEndian = segment[0] === 0xd1;

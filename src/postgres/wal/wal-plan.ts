@@ -8,7 +8,7 @@ import {
   type TimelinePath,
   timelineOfSegment,
 } from "../../catalog/timelines.ts";
-import { chainFrom, listSegments, type WalInventory } from "../../catalog/wal.ts";
+import { chainFrom, listSegments, type WalInventory, wholeSegments } from "../../catalog/wal.ts";
 import type { Context } from "../../context.ts";
 import { ToolError } from "../../errors.ts";
 import { readDetails } from "../details.ts";
@@ -24,6 +24,10 @@ export interface WalPlan {
   readonly first: number;
   /** Where a new chain would begin: everything from here on can be had. */
   readonly freshFirst: number;
+  /** Name of the last whole segment of the archive's chain; undefined when there is none. */
+  readonly last: string | undefined;
+  /** What was in the store before. */
+  readonly inventory: WalInventory;
 }
 
 /** A run of segments on one timeline; `last` is open on the server's current one. */
@@ -57,7 +61,7 @@ async function readServerHistory(replication: Connection, timeline: number): Pro
 
 /**
  * Continues where the archive's unbroken chain from the newest backup ends; without a backup, where the oldest
- * unbroken chain ends; with no WAL at all, at `startLsn`.
+ * unbroken chain ends; with no WAL at all, at `startLsn`. A partial segment is no end: it is pulled as a whole.
  */
 export async function planPull(
   archive: WalArchive,
@@ -72,16 +76,16 @@ export async function planPull(
   const inventory = await listSegments(store, component, walSegmentBytes, context.signal);
 
   const anchor = (await anchorAtBackup(archive, path, context)) ?? anchorAtOldest(inventory, path);
-  if (anchor === undefined) return { path, first: freshFirst, freshFirst };
+  if (anchor === undefined) return { path, first: freshFirst, freshFirst, last: undefined, inventory };
 
-  const chain = chainFrom(inventory, anchor.position, anchor.timeline, path.timeline);
+  const chain = wholeSegments(chainFrom(inventory, anchor.position, anchor.timeline, path.timeline));
   const first = (chain.at(-1)?.number ?? segmentAt(anchor.position, walSegmentBytes) - 1) + 1;
   if (segmentStart(first, walSegmentBytes) > lsn(identity.flushedTo)) {
     throw new ToolError(
       `The archive of "${component}" holds WAL up to ${formatLsn(segmentStart(first, walSegmentBytes))}, but the server is only at ${identity.flushedTo}: either it is a standby that has yet to catch up, then run the action again; or it was set back to an older state without a new timeline, then give it another component name or prefix.`,
     );
   }
-  return { path, first, freshFirst };
+  return { path, first, freshFirst, last: chain.at(-1)?.name, inventory };
 }
 
 /** Where the chain that is to be continued begins. */

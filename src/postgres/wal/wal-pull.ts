@@ -8,9 +8,10 @@ import { WalRemovedError } from "../source/errors.ts";
 import type { Slot } from "../source/slot.ts";
 import type { ClusterIdentity } from "../source/source-facts.ts";
 import type { WalArchive } from "./wal-archive.ts";
+import { openWalPartials } from "./wal-partials.ts";
 import { gapSentence, type Leg, legsFrom, type WalPlan } from "./wal-plan.ts";
 import { openWalStream, type WalStream } from "./wal-stream.ts";
-import { openWalUploads } from "./wal-uploads.ts";
+import { openWalUploads, type WalUploads } from "./wal-uploads.ts";
 
 /** What a pull is told from outside while it runs. */
 export interface Goal {
@@ -28,10 +29,28 @@ export interface PullResult {
   readonly lastSegment: string;
 }
 
+/** What the store holds once a point of a run that goes on is recoverable. */
+export interface Marked {
+  /** Whole segments and bytes written so far. */
+  readonly segments: number;
+  readonly bytes: number;
+  /** Name of the last whole segment of the chain; null when there is none yet. */
+  readonly lastSegment: string | null;
+  /** The part of the next one that was shipped; null when the point needs none. */
+  readonly partial: { readonly segment: string; readonly bytes: number } | null;
+}
+
 /** WAL on its way into the store, from wherever it comes. */
 export interface Pull {
-  /** To be called before a restore point is made: segments wait for {@link Pull.finish}, which names the point. */
+  /** Whether {@link Pull.mark} can ship a segment that is not complete; else it waits for the whole segment. */
+  readonly shipsPartials: boolean;
+  /**
+   * To be called before a restore point is made: segments wait for {@link Pull.mark} or {@link Pull.finish}, which name
+   * the point.
+   */
   hold(): void;
+  /** Makes a point recoverable while the pull goes on. Throws when the pull failed. */
+  mark(point: RestorePoint): Promise<Marked>;
   /** Ends the pull as soon as everything through the goal is in the store. */
   finish(goal: Goal): void;
   /** Settles when the pull ended; never before its uploads have. */
@@ -47,6 +66,8 @@ export interface PullOptions {
   readonly plan: WalPlan;
   /** `wal`: a gap in the chain is an error. `full`: it is a warning, and the chain begins anew at the slot. */
   readonly kind: "full" | "wal";
+  /** A better error than the stream's own, when the server gave the slot up. */
+  readonly explainLoss: () => Promise<Error | undefined>;
 }
 
 /** Starts to copy WAL segments into the store over a replication connection that it has for itself. */
@@ -55,8 +76,11 @@ export function startPull(replication: Connection, options: PullOptions, context
   const { walSegmentBytes } = identity;
   let goal: Goal | undefined;
   let stream: WalStream | undefined;
+  /** The point that somebody waits for; WAL that does not reach it wakes nobody. */
+  let awaited: bigint | undefined;
+  const partials = openWalPartials(archive, plan.inventory, context);
   const uploads = openWalUploads(
-    { archive, segmentBytes: walSegmentBytes, first: plan.first, onStored: confirm },
+    { archive, partials, segmentBytes: walSegmentBytes, first: plan.first, onStored: confirm },
     context,
   );
 
@@ -80,6 +104,11 @@ export function startPull(replication: Connection, options: PullOptions, context
       first: leg.first,
       segmentBytes: walSegmentBytes,
       systemIdentifier,
+      onReceived(position) {
+        if (awaited === undefined || position < awaited) return;
+        awaited = undefined;
+        uploads.touch();
+      },
     });
     let number = leg.first;
     let next: Promise<Buffer | undefined> | undefined;
@@ -121,6 +150,7 @@ export function startPull(replication: Connection, options: PullOptions, context
 
   async function run(): Promise<PullResult> {
     try {
+      await partials.tidy();
       await pullFrom(plan.first).catch(async (error: unknown) => {
         if (!(error instanceof WalRemovedError)) throw error;
         const gap = gapSentence(archive.component, plan, slot, walSegmentBytes);
@@ -132,9 +162,34 @@ export function startPull(replication: Connection, options: PullOptions, context
         await pullFrom(plan.freshFirst);
       });
       return { ...uploads.totals(), lastSegment: segmentOnPath(plan, uploads.durable(), walSegmentBytes) };
+    } catch (error) {
+      const better = context.signal.aborted ? undefined : await options.explainLoss();
+      uploads.fail(better ?? error);
+      throw better ?? error;
     } finally {
       stream?.dispose();
       await uploads.settle();
+    }
+  }
+
+  async function mark(point: RestorePoint): Promise<Marked> {
+    const through = lsn(point.lsn);
+    const number = segmentBefore(through, walSegmentBytes);
+    awaited = through;
+    uploads.release(point);
+    for (;;) {
+      uploads.throwIfFailed();
+      if (uploads.durable() >= number) return markedBy(uploads, plan, walSegmentBytes, null);
+      const unfinished = uploads.durable() === number - 1 ? stream?.unfinished() : undefined;
+      const end = segmentStart(number, walSegmentBytes) + BigInt(unfinished?.content.length ?? 0);
+      if (unfinished?.number === number && end >= through) {
+        const segment = segmentOnPath(plan, number, walSegmentBytes);
+        const { content } = unfinished;
+        // Begun before anything else can happen to that memory.
+        uploads.count(await partials.ship(segment, content, point));
+        return markedBy(uploads, plan, walSegmentBytes, { segment, bytes: content.length });
+      }
+      await uploads.changed();
     }
   }
 
@@ -142,7 +197,9 @@ export function startPull(replication: Connection, options: PullOptions, context
   // Whoever waits for it sees the failure; until then it must not end the process.
   done.catch(() => undefined);
   return {
+    shipsPartials: true,
     hold: () => uploads.hold(),
+    mark,
     finish(reachedGoal): void {
       goal = reachedGoal;
       uploads.release(goal.point);
@@ -152,6 +209,22 @@ export function startPull(replication: Connection, options: PullOptions, context
       uploads.fail(new AbortedError());
       await done.catch(() => undefined);
     },
+  };
+}
+
+/** What is in the store now. A segment that has become whole in the meantime needs no partial. */
+export function markedBy(
+  uploads: WalUploads,
+  plan: WalPlan,
+  segmentBytes: number,
+  partial: Marked["partial"],
+): Marked {
+  const durable = uploads.durable();
+  const last = durable < plan.first ? (plan.last ?? null) : segmentOnPath(plan, durable, segmentBytes);
+  return {
+    ...uploads.totals(),
+    lastSegment: last,
+    partial: partial !== null && partial.segment === last ? null : partial,
   };
 }
 

@@ -1,9 +1,9 @@
-import { formatLsn, segmentStart } from "../../catalog/lsn.ts";
+import { formatLsn, segmentAt, segmentStart } from "../../catalog/lsn.ts";
 import { AbortedError, ToolError } from "../../errors.ts";
 import { release } from "../../release.ts";
 import type { Connection } from "../source/connection.ts";
 import { quoteIdentifier } from "../source/slot.ts";
-import { readSegmentHeader, readWalMessage, statusUpdate } from "./wal-messages.ts";
+import { readSegmentHeader, readWalMessage, SEGMENT_HEADER_BYTES, statusUpdate } from "./wal-messages.ts";
 
 export interface WalStreamOptions {
   readonly slot: string;
@@ -12,12 +12,23 @@ export interface WalStreamOptions {
   readonly first: number;
   readonly segmentBytes: number;
   readonly systemIdentifier: string;
+  /** Called whenever WAL has arrived, with where it ends. */
+  readonly onReceived?: (position: bigint) => void;
+}
+
+/** What has arrived of a segment that is not complete. */
+export interface Unfinished {
+  readonly number: number;
+  /** A view on memory that {@link WalStream.next} hands out later as a part of the whole segment. */
+  readonly content: Buffer;
 }
 
 /** Whole segments of one timeline as the server streams them. */
 export interface WalStream {
   /** The next segment's bytes; undefined when the server has ended the timeline. */
   next(): Promise<Buffer | undefined>;
+  /** The segment that is on its way; undefined when hardly any of it is here. */
+  unfinished(): Unfinished | undefined;
   /** Tells the server that all WAL before this position is safe. */
   confirm(flushed: bigint): void;
   /** Ends the stream; the connection can be used again then. */
@@ -55,17 +66,17 @@ export function openWalStream(replication: Connection, options: WalStreamOptions
     filled += taken;
     position += BigInt(taken);
     rest = taken < data.length ? data.subarray(taken) : undefined;
+    options.onReceived?.(position);
     if (filled < segmentBytes) return undefined;
     const whole = segment;
     segment = undefined;
     filled = 0;
-    checkHeader(whole);
+    checkHeader(whole, position - BigInt(segmentBytes));
     return whole;
   }
 
-  function checkHeader(whole: Buffer): void {
-    const header = readSegmentHeader(whole);
-    const start = position - BigInt(segmentBytes);
+  function checkHeader(content: Buffer, start: bigint): void {
+    const header = readSegmentHeader(content);
     if (
       header?.pageAddress === start &&
       header.systemIdentifier === options.systemIdentifier &&
@@ -99,6 +110,13 @@ export function openWalStream(replication: Connection, options: WalStreamOptions
         if (rest === undefined) release(message);
         if (whole !== undefined) return whole;
       }
+    },
+    unfinished() {
+      if (segment === undefined || filled < SEGMENT_HEADER_BYTES) return undefined;
+      const start = position - BigInt(filled);
+      const content = segment.subarray(0, filled);
+      checkHeader(content, start);
+      return { number: segmentAt(start, segmentBytes), content };
     },
     confirm(upTo): void {
       flushed = upTo;

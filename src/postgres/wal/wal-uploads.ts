@@ -5,6 +5,7 @@ import { AbortedError } from "../../errors.ts";
 import { startProgress } from "../../progress.ts";
 import { release } from "../../release.ts";
 import { archiveSegment, type WalArchive } from "./wal-archive.ts";
+import type { WalPartials } from "./wal-partials.ts";
 
 /** Memory of segments that are being uploaded. */
 const IN_FLIGHT_BYTES = 32 * 2 ** 20;
@@ -31,12 +32,16 @@ export interface WalUploads {
   throwIfFailed(): void;
   /** Waits for what is under way, however it ends. */
   settle(): Promise<void>;
+  /** Bytes of a partial were written. */
+  count(written: number): void;
   /** Segments and bytes so far. */
   totals(): { readonly segments: number; readonly bytes: number };
 }
 
 export interface WalUploadsOptions {
   readonly archive: WalArchive;
+  /** Parts of the same segments. */
+  readonly partials: WalPartials;
   readonly segmentBytes: number;
   /** Number of the first segment of the run. */
   readonly first: number;
@@ -45,7 +50,7 @@ export interface WalUploadsOptions {
 }
 
 export function openWalUploads(options: WalUploadsOptions, context: Context): WalUploads {
-  const { archive, segmentBytes } = options;
+  const { archive, partials, segmentBytes } = options;
   const most = Math.max(1, Math.min(4, Math.floor(IN_FLIGHT_BYTES / segmentBytes)));
   const progress = startProgress(context, "WAL");
   const uploads = new Set<Promise<void>>();
@@ -66,7 +71,10 @@ export function openWalUploads(options: WalUploadsOptions, context: Context): Wa
   async function upload(timeline: number, number: number, content: Buffer): Promise<void> {
     await held?.promise;
     const name = segmentName(timeline, number, segmentBytes);
-    bytes += await archiveSegment(archive, name, content, points.get(number), context);
+    // A partial of it reads from the same memory.
+    await partials.idle(name);
+    const earlier = await partials.pointIn(name, content);
+    bytes += await archiveSegment(archive, name, content, points.get(number) ?? earlier, context);
     progress.add(content.length);
     release(content);
     segments += 1;
@@ -74,6 +82,7 @@ export function openWalUploads(options: WalUploadsOptions, context: Context): Wa
     // Uploads end in any order, but only an unbroken run is safe.
     while (stored.delete(durable + 1)) durable += 1;
     await options.onStored?.(name, durable);
+    await partials.drop(name);
   }
 
   return {
@@ -117,6 +126,9 @@ export function openWalUploads(options: WalUploadsOptions, context: Context): Wa
     async settle() {
       held?.reject(new AbortedError());
       await Promise.allSettled(uploads);
+    },
+    count(written) {
+      bytes += written;
     },
     totals: () => ({ segments, bytes }),
   };

@@ -29,7 +29,7 @@ function inventoryOf(
       modified: new Date(0),
     });
   }
-  return { segmentBytes: MIB, segments, histories, unfinished: [] };
+  return { segmentBytes: MIB, segments, histories, partials: new Map(), unfinished: [] };
 }
 
 function shape(chain: readonly WalSegment[]): [number, number][] {
