@@ -9,6 +9,7 @@ import type { Context } from "../context.ts";
 import { UserError } from "../errors.ts";
 import { formatDuration } from "../values.ts";
 import type { PostgresConfig } from "./config.ts";
+import { openMarker } from "./marker/write-marker.ts";
 import { type Connection, connect } from "./source/connection.ts";
 import { takeFullBackup } from "./source/full-backup.ts";
 import { checkSource, type SourceRole } from "./source/roles.ts";
@@ -81,8 +82,10 @@ export async function backupPostgres(
     const role = await checkSource(sql);
     const walSender = await open("replication");
     const identity = await identify(walSender);
-    const { writer, standby } = await openWriter({ setting, sql, role, identity }, connections, context);
+    const opened = await openWriter({ setting, sql, role, identity }, connections, context);
+    const { standby } = opened;
     await claimCluster(store, name, identity.systemIdentifier, context.signal);
+    const writer = await withMarker(opened.writer, setting, sql);
     if (standby?.primaryKnown) await catchUp(standby, writer, context);
 
     const { systemIdentifier } = identity;
@@ -157,6 +160,22 @@ async function catchUp(standby: Standby, { sql }: Writer, context: Context): Pro
   // Its last whole segment: a standby that is fed from an archive gets nothing nearer.
   const position = segmentStart(segmentAt(lsn(need(row, "lsn")), segmentBytes), segmentBytes);
   await waitForStandby(standby, position, "received", context);
+}
+
+/** The marker is looked for only when nothing else can be refused any more: it may have to be made. */
+async function withMarker(
+  writer: Writer,
+  { config }: ComponentSetting<PostgresConfig>,
+  sql: Connection,
+): Promise<Writer> {
+  if (!config.marker || !writer.abilities.createRestorePoint) return writer;
+  const { database } = sql.endpoint;
+  if (writer.sql.endpoint.database !== database) {
+    throw new UserError(
+      `marker: true needs connection and primary to name one database, but they name "${database}" and "${writer.sql.endpoint.database}".`,
+    );
+  }
+  return { ...writer, writeMarker: await openMarker(writer.sql) };
 }
 
 interface Source {
@@ -236,7 +255,7 @@ async function stream(run: Run, seconds: number, context: Context): Promise<Mark
   const { setting, writer, pull } = run;
   const options = {
     component: setting.name,
-    ...{ ...writer, pull, seconds },
+    ...{ writer, pull, seconds },
     freshSeconds: setting.config.freshness.wal,
     onMark: (mark: Mark) => writeBeat(run, "wal", null, mark, mark.point, context),
   };
@@ -251,7 +270,7 @@ export async function markEnd(
   context: Context,
 ): Promise<RestorePoint | undefined> {
   const options = { id, segmentBytes: identity.walSegmentBytes, atLeast };
-  const point = await endRun(writer.sql, writer.abilities, pull, options, context);
+  const point = await endRun(writer, pull, options, context);
   if (writer.sql !== sql) await requireTimeline(writer.sql, identity, sql.endpoint.label);
   return point;
 }

@@ -220,6 +220,14 @@ const integrity = z
       "Whether a recovery is looked through: amcheck over all tables and indexes, every page, sequences, extensions, and the schema against the census.",
   });
 
+const marker = z
+  .boolean({ error: (issue) => `must be true or false, not ${quote(issue.input)}` })
+  .default(false)
+  .meta({
+    description:
+      "Whether each run writes a row into drillbook.marker before and after its restore point, so that a recovery shows in the data itself that nothing is lost before the point and nothing after it is there.",
+  });
+
 const NEEDS_CENSUS = "compares with the census, which census: false switches off: use census: schema";
 
 /** `type: postgres` of the runbook. Durations are seconds once parsed; `${NAME}` is not filled yet. */
@@ -273,6 +281,7 @@ export const postgresConfig = z
       .meta({ description: "What proves that the recovered data is sound." }),
     census,
     integrity,
+    marker,
   })
   .superRefine((config, context) => {
     if (config.census !== false) return;

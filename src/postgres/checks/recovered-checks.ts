@@ -1,4 +1,5 @@
 import type { BackupManifest } from "../../catalog/manifest.ts";
+import type { WalSegment } from "../../catalog/wal.ts";
 import type { ComponentSetting } from "../../component.ts";
 import type { Context } from "../../context.ts";
 import { AbortedError, DefectError, messageOf } from "../../errors.ts";
@@ -10,6 +11,7 @@ import type { PostgresConfig } from "../config.ts";
 import type { PostgresDetails } from "../details.ts";
 import type { Ground } from "../integrity/ground.ts";
 import { inspect } from "../integrity/inspect.ts";
+import { checkMarker } from "../marker/check-marker.ts";
 import { cell } from "./ask.ts";
 import { type CensusView, runChecks } from "./checks.ts";
 import { openAnySession, openSession, type ScratchAddress, type Session } from "./session.ts";
@@ -24,6 +26,8 @@ export interface RecoveredServer {
   readonly momentMicros: bigint;
   /** Where recovery ended. */
   readonly reachedLsn: bigint;
+  /** The WAL behind the backup, also beyond where recovery ended. */
+  readonly chain: readonly WalSegment[];
   readonly temporaryRole: string;
   readonly context: Context;
 }
@@ -44,15 +48,35 @@ export function checksOf(server: RecoveredServer): RecoveredChecks {
     return census;
   };
   return {
-    check: () =>
-      runChecks(setting.config.checks, {
+    async check() {
+      const marker = setting.config.marker ? [await compareMarker(server)] : [];
+      const results = await runChecks(setting.config.checks, {
         component: setting.name,
         census: async () => viewOf(await loadCensus(), details.database),
         momentMicros: server.momentMicros,
         open: () => openSession(address, details.database, context.signal),
-      }),
+      });
+      return [...marker, ...results];
+    },
     inspect: setting.config.integrity ? () => inspectWith(server, loadCensus) : undefined,
   };
+}
+
+async function compareMarker(server: RecoveredServer): Promise<CheckResult> {
+  const { setting, details, address, chain, reachedLsn, context } = server;
+  const named = { component: setting.name, check: "marker" };
+  const { signal } = context;
+  const subject = { setting, chain, reachedLsn, segmentBytes: details.walSegmentBytes, signal };
+  try {
+    const session = await openSession(address, details.database, signal);
+    const answer = await checkMarker(session, subject).finally(() => session.close());
+    return { ...named, ...answer };
+  } catch (error) {
+    if (error instanceof AbortedError || signal.aborted) throw error;
+    const expected = "the commits on both sides of the point";
+    const status = error instanceof DefectError ? "failed" : "unverified";
+    return { ...named, status, expected, actual: messageOf(error) };
+  }
 }
 
 async function inspectWith(

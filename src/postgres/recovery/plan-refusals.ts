@@ -6,6 +6,7 @@ import { DefectError, UserError } from "../../errors.ts";
 import { quote } from "../../quote.ts";
 import { formatMicros } from "../../targets.ts";
 import { formatDuration } from "../../values.ts";
+import { isOwnPoint } from "../marker/names.ts";
 import type { StoreSetting } from "../store-setting.ts";
 import type { Candidate } from "./candidates.ts";
 import type { Reach, ReachedPoint } from "./reach.ts";
@@ -142,7 +143,7 @@ export function unknownPoint(
   to: bigint,
 ): UserError {
   // Those of our own runs are not what anybody would ask for by name.
-  const others = known.filter((one) => !/^drillbook-\d{8}T/.test(one)).slice(-MOST_NAMES);
+  const others = known.filter((one) => !isOwnPoint(one)).slice(-MOST_NAMES);
   const has =
     others.length === 0
       ? "there is none that pg_create_restore_point made"

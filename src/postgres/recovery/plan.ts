@@ -22,6 +22,8 @@ export interface RecoveryPlan {
   readonly timeline: number;
   /** Everything that replay can ask for, in order. */
   readonly segments: readonly WalSegment[];
+  /** What the archive holds behind the backup without a gap, also beyond the target. */
+  readonly chain: readonly WalSegment[];
   /** Timelines whose history file replay needs. */
   readonly histories: readonly number[];
   /** Something the user should know although the target can be reached. */
@@ -57,6 +59,7 @@ export async function planRecovery(
     goal,
     timeline: reach.timeline,
     segments: reach.chain.filter((segment) => segment.number <= last),
+    chain: reach.chain,
     histories: reach.timeline > 1 ? [reach.timeline] : [],
     warning:
       reach.gap && goal.kind !== "immediate"

@@ -178,6 +178,7 @@ async function present(
       address,
       momentMicros: momentOf(plan, reached),
       reachedLsn: lsn(reached.lsn),
+      chain: plan.chain,
       temporaryRole: role.name,
       context,
     }),

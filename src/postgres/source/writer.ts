@@ -1,5 +1,6 @@
 import type { Context } from "../../context.ts";
 import { ToolError, UserError } from "../../errors.ts";
+import type { WriteMarker } from "../marker/write-marker.ts";
 import type { Connection } from "./connection.ts";
 import { quoteName } from "./errors.ts";
 import { type Abilities, SESSION } from "./roles.ts";
@@ -9,6 +10,8 @@ import { type ClusterIdentity, need } from "./source-facts.ts";
 export interface Writer {
   readonly sql: Connection;
   readonly abilities: Abilities;
+  /** Writes the marker around each restore point; undefined when the runbook wants none. */
+  readonly writeMarker?: WriteMarker | undefined;
 }
 
 /**

@@ -4,21 +4,22 @@ import type { Context } from "../../context.ts";
 import type { Connection } from "../source/connection.ts";
 import type { Abilities } from "../source/roles.ts";
 import { need } from "../source/source-facts.ts";
+import type { Writer } from "../source/writer.ts";
 import { makeRestorePoint } from "./restore-point.ts";
 import type { Pull } from "./wal-pull.ts";
 
 /**
- * Ends a run's WAL in a named point and tells the pull to fetch everything through it; the point. `sql` is the source,
- * or the primary that it follows. `id` makes its name unique. A role that may not do so gets no point: the pull then ends with the last segment that is complete, but not
+ * Ends a run's WAL in a named point and tells the pull to fetch everything through it; the point. `id` makes its name
+ * unique. A role that may not do so gets no point: the pull then ends with the last segment that is complete, but not
  * before `atLeast`.
  */
 export async function endRun(
-  sql: Connection,
-  abilities: Abilities,
+  writer: Writer,
   pull: Pull,
   options: { readonly id: string; readonly segmentBytes: number; readonly atLeast: bigint },
   context: Context,
 ): Promise<RestorePoint | undefined> {
+  const { sql, abilities } = writer;
   const doing = "marking the end of the run";
   if (!abilities.createRestorePoint || !abilities.switchWal) {
     const complete = await lastCompleteWal(sql, abilities, options.segmentBytes);
@@ -26,7 +27,7 @@ export async function endRun(
     pull.finish({ through: suffices ? complete : options.atLeast, point: undefined });
     return undefined;
   }
-  const point = await makeRestorePoint(sql, pull, options.id, context);
+  const point = await makeRestorePoint(writer, pull, options.id, context);
   await sql.query(doing, "SELECT pg_switch_wal()");
   pull.finish({ through: lsn(point.lsn), point });
   return point;

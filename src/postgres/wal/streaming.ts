@@ -4,15 +4,13 @@ import type { RestorePoint } from "../../catalog/wal.ts";
 import type { Context } from "../../context.ts";
 import { AbortedError } from "../../errors.ts";
 import { formatBytes, formatDuration } from "../../values.ts";
-import type { Connection } from "../source/connection.ts";
-import type { Abilities } from "../source/roles.ts";
+import type { Writer } from "../source/writer.ts";
 import { makeRestorePoint } from "./restore-point.ts";
 import type { Marked, Pull } from "./wal-pull.ts";
 
 export interface StreamingOptions {
   readonly component: string;
-  readonly sql: Connection;
-  readonly abilities: Abilities;
+  readonly writer: Writer;
   readonly pull: Pull;
   readonly seconds: number;
   /** How old the newest archived WAL may be, by the runbook; undefined when it does not say. */
@@ -36,7 +34,7 @@ const EVERY_SECONDS_IN_FOLDER = 5 * 60;
  * undefined when the role may make none. Throws when the pull fails.
  */
 export async function streamWal(options: StreamingOptions, context: Context): Promise<Mark | undefined> {
-  const { component, sql, pull, seconds } = options;
+  const { component, writer, pull, seconds } = options;
   const { log } = context;
   const end = performance.now() + seconds * 1000;
   const until = new Date(context.now().getTime() + seconds * 1000).toISOString().slice(0, 19);
@@ -56,7 +54,7 @@ export async function streamWal(options: StreamingOptions, context: Context): Pr
     );
   }
   // A server may end sessions that ask too seldom.
-  await sql.query("preparing the session", "SET idle_session_timeout = 0");
+  await writer.sql.query("preparing the session", "SET idle_session_timeout = 0");
   let last: Mark | undefined;
   let next = performance.now();
   for (;;) {
@@ -76,13 +74,13 @@ function secondsBetween({ pull, freshSeconds }: StreamingOptions): number {
   return pull.shipsPartials ? EVERY_SECONDS : EVERY_SECONDS_IN_FOLDER;
 }
 
-function mayMark({ abilities, pull }: StreamingOptions): boolean {
+function mayMark({ writer: { abilities }, pull }: StreamingOptions): boolean {
   return abilities.createRestorePoint && (pull.shipsPartials || abilities.switchWal);
 }
 
-async function mark({ sql, pull }: StreamingOptions, context: Context): Promise<Mark> {
-  const point = await makeRestorePoint(sql, pull, randomBytes(3).toString("hex"), context);
-  if (!pull.shipsPartials) await sql.query("ending the WAL segment", "SELECT pg_switch_wal()");
+async function mark({ writer, pull }: StreamingOptions, context: Context): Promise<Mark> {
+  const point = await makeRestorePoint(writer, pull, randomBytes(3).toString("hex"), context);
+  if (!pull.shipsPartials) await writer.sql.query("ending the WAL segment", "SELECT pg_switch_wal()");
   return { ...(await pull.mark(point)), point };
 }
 

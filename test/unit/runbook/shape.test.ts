@@ -109,9 +109,9 @@ const SHAPE: Case[] = [
     says: ["components.db.wal has both slot and archive: remove one of them"],
   },
   {
-    name: "a runtime that does not exist yet",
-    text: `${SMALL}    server: { runtime: §docker }\n`,
-    says: ['components.db.server.runtime must be auto or local, not "docker"'],
+    name: "a runtime that does not exist",
+    text: `${SMALL}    server: { runtime: §dokcer }\n`,
+    says: ['components.db.server.runtime must be auto, local or docker, not "dokcer"'],
   },
   {
     name: "a slot that PostgreSQL refuses",
