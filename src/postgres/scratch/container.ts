@@ -51,8 +51,8 @@ export async function startContainer(
       `${engine.name} could not make a container of the image ${image}: ${wordsOf(created)}. ${ENGINE_HINT}`,
     );
   }
-  // Signals are sent to the container by its name: a client only passes them on once it is attached.
-  const start = ["start", "--attach", "--sig-proxy=false", name];
+  // Signals are sent to the container by its name: the client only passes them on once it is attached.
+  const start = ["start", "--attach", name];
   const client = await follow(engine.path, start, { cwd: "/", env: engine.env }, onLine).catch(
     async (error: unknown) => {
       await removeContainer(name, engine, context);

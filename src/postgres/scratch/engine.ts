@@ -95,7 +95,7 @@ export function wordsOf({ exitCode, stderr }: ToolResult): string {
   const lines = stderr
     .split("\n")
     .map((line) => line.trim())
-    .filter((line) => line !== "" && !/^(?:See '|Run '|errors pretty printing info)/.test(line));
+    .filter((line) => line !== "" && !/^(?:See '|Run '|Usage: |errors pretty printing info)/.test(line));
   const words = (lines.at(-1) ?? "").replace(/^(?:docker: |Error: |ERROR: )+/, "").replace(/[.]+$/, "");
   if (words !== "") return words.slice(0, 500);
   return exitCode === 128 ? "it did not answer in time" : `exit code ${exitCode} without a word`;
