@@ -1,9 +1,9 @@
 import { createHash } from "node:crypto";
 import { stat } from "node:fs/promises";
 import { unpack } from "../../archive/unpack.ts";
-import { historyKey, sidecarKey, timelineName } from "../../catalog/layout.ts";
+import { historyKey, timelineName } from "../../catalog/layout.ts";
 import { lsn } from "../../catalog/lsn.ts";
-import { readSidecar, type WalSegment } from "../../catalog/wal.ts";
+import { findSegment, readSidecarOf, sidecarKeyOf, type WalSegment } from "../../catalog/wal.ts";
 import { DefectError, ToolError } from "../../errors.ts";
 import { ObjectMissing, readAll } from "../../stores/store.ts";
 import type { PostgresDetails } from "../details.ts";
@@ -11,50 +11,82 @@ import type { StoreSetting } from "../store-setting.ts";
 import { createdTablespaces } from "./wal-tablespaces.ts";
 import type { WalFile } from "./wal-window.ts";
 
-/** A segment of the archive: its bytes must be those that its sidecar recorded when it was archived. */
+/** How often a partial may be replaced by a longer one while it is looked for. */
+const LOOKS = 10;
+
+/**
+ * A segment of the archive: its bytes must be those that its sidecar recorded when it was archived. A partial is filled
+ * up with zeros: the server stops before them, because the goal lies within the shipped bytes. Where a run that goes on
+ * has replaced a partial by a longer one or by the whole segment, that one serves: it begins with the same bytes.
+ */
 export function segmentFile(setting: StoreSetting, segment: WalSegment, details: PostgresDetails): WalFile {
   const { store, name: component, encryption } = setting;
-  const subject = store.describe(segment.key);
 
-  async function fetch(signal: AbortSignal, buffer: Buffer): Promise<Uint8Array> {
-    const sidecar = await readSidecar(store, component, segment.name, signal);
+  async function fetchOne(one: WalSegment, signal: AbortSignal, buffer: Buffer): Promise<Uint8Array> {
+    const subject = store.describe(one.key);
+    const sidecar = await readSidecarOf(store, component, one, signal);
     if (sidecar.systemIdentifier !== details.systemIdentifier) {
       throw new DefectError(
         subject,
         `${subject} is of the cluster ${sidecar.systemIdentifier}, but the backup of ${details.systemIdentifier}.`,
       );
     }
-    const identity = segment.sealed ? encryption.identity() : undefined;
-    const stored = await store.get(segment.key, { signal });
+    const identity = one.sealed ? encryption.identity() : undefined;
+    const stored = await store.get(one.key, { signal });
     const raw = unpack(stored, {
       subject,
-      sealed: segment.sealed,
+      sealed: one.sealed,
       identity,
-      storedBytes: segment.storedBytes,
+      storedBytes: one.storedBytes,
       signal,
     });
-    const bytes = await readSegment(raw, buffer, subject);
+    const bytes = await readSegment(raw, buffer.subarray(0, one.partial?.bytes), subject);
     if (createHash("sha256").update(bytes).digest("hex") !== sidecar.sha256) {
       throw new DefectError(
         subject,
         `${subject} was altered: its SHA-256 is not the one recorded when the segment was archived.`,
       );
     }
-    await refuseForeignFolders(bytes, lsn(details.startLsn), subject);
-    return bytes;
+    buffer.fill(0, bytes.length);
+    await refuseForeignFolders(buffer, lsn(details.startLsn), subject);
+    return buffer;
   }
 
-  return { name: segment.name, fetch: (signal, buffer) => fetch(signal, buffer).catch(missingIsDefect) };
-
-  function missingIsDefect(error: unknown): never {
-    if (!(error instanceof ObjectMissing)) throw error;
-    const gone =
-      error.subject === store.describe(sidecarKey(component, segment.name)) ? error.subject : subject;
-    throw new DefectError(gone, `${gone} is missing: the WAL has a gap.`, { cause: error });
+  async function fetch(signal: AbortSignal, buffer: Buffer): Promise<Uint8Array> {
+    let current = segment;
+    for (let look = 1; ; look += 1) {
+      try {
+        return await fetchOne(current, signal, buffer);
+      } catch (error) {
+        if (!(error instanceof ObjectMissing)) throw error;
+        const { name, partial } = current;
+        const found =
+          partial === undefined || look === LOOKS
+            ? undefined
+            : await findSegment(store, component, name, details.walSegmentBytes, signal);
+        if (found === undefined || !reaches(found, segment)) throw missingIsDefect(error, current);
+        current = found;
+      }
+    }
   }
+
+  function missingIsDefect(error: ObjectMissing, one: WalSegment): DefectError {
+    const sidecar = store.describe(sidecarKeyOf(component, one));
+    const gone = error.subject === sidecar ? sidecar : store.describe(one.key);
+    return new DefectError(gone, `${gone} is missing: the WAL has a gap.`, { cause: error });
+  }
+
+  return { name: segment.name, fetch };
 }
 
-/** Fills the buffer, which has the size of a segment. */
+/** Whether it holds at least as much of the segment. */
+function reaches(found: WalSegment, wanted: WalSegment): boolean {
+  return (
+    found.partial === undefined || found.partial.bytes >= (wanted.partial?.bytes ?? Number.POSITIVE_INFINITY)
+  );
+}
+
+/** Fills the buffer, which has the size of a segment, or of a partial. */
 async function readSegment(raw: AsyncIterable<Uint8Array>, buffer: Buffer, subject: string): Promise<Buffer> {
   let filled = 0;
   for await (const chunk of raw) {
@@ -64,7 +96,7 @@ async function readSegment(raw: AsyncIterable<Uint8Array>, buffer: Buffer, subje
   if (filled === buffer.length) return buffer;
   throw new DefectError(
     subject,
-    `${subject} holds ${filled} bytes of WAL, but a segment has ${buffer.length}: it is damaged.`,
+    `${subject} holds ${filled} bytes of WAL, but should have ${buffer.length}: it is damaged.`,
   );
 }
 

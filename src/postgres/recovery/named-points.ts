@@ -1,6 +1,5 @@
-import { sidecarKey } from "../../catalog/layout.ts";
 import { lsn, segmentBefore } from "../../catalog/lsn.ts";
-import { type NamedPoint, readSidecar, type WalSegment } from "../../catalog/wal.ts";
+import { type NamedPoint, readSidecarOf, sidecarKeyOf, type WalSegment } from "../../catalog/wal.ts";
 import { readMicros } from "./candidates.ts";
 import { ambiguousPoint, unknownPoint } from "./plan-refusals.ts";
 import { measureReach, requireConsistency, requireEnd } from "./reach.ts";
@@ -22,7 +21,7 @@ export async function findNamedPoint(choice: Choice, name: string): Promise<Reso
   function pointsOf(segment: WalSegment): Promise<readonly NamedPoint[]> {
     const known =
       sidecars.get(segment.name) ??
-      readSidecar(store, component, segment.name, signal).then(({ restorePoints }) => restorePoints ?? []);
+      readSidecarOf(store, component, segment, signal).then(({ restorePoints }) => restorePoints ?? []);
     sidecars.set(segment.name, known);
     return known;
   }
@@ -40,8 +39,8 @@ export async function findNamedPoint(choice: Choice, name: string): Promise<Reso
     await requireConsistency(archive, reach, signal);
     const position = lsn(point.lsn);
     const lastNumber = segmentBefore(position, candidate.details.walSegmentBytes);
-    const holder = reach.chain.find((segment) => segment.number === lastNumber)?.name ?? "";
-    const micros = readMicros(point.time, store.describe(sidecarKey(component, holder)));
+    const holder = reach.chain.find((segment) => segment.number === lastNumber) ?? { name: "" };
+    const micros = readMicros(point.time, store.describe(sidecarKeyOf(component, holder)));
     return { reach, goal: { kind: "restore-point", name, lsn: position, micros }, lastNumber };
   }
   const newest = await measureReach(archive, candidates.at(-1) ?? candidates[0], timeline, signal);

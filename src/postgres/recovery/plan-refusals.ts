@@ -1,4 +1,4 @@
-import { historyKey, segmentKey, sidecarKey } from "../../catalog/layout.ts";
+import { historyKey, partialKey, partialSidecarKey, segmentKey, sidecarKey } from "../../catalog/layout.ts";
 import { formatLsn, lsn } from "../../catalog/lsn.ts";
 import type { TimelinePath } from "../../catalog/timelines.ts";
 import type { NamedPoint } from "../../catalog/wal.ts";
@@ -11,18 +11,35 @@ import type { StoreSetting } from "../store-setting.ts";
 import type { Candidate } from "./candidates.ts";
 import type { Reach, ReachedPoint } from "./reach.ts";
 
-/** A segment that recovery needs is missing. Names the object itself: the segment, or only its sidecar. */
+/**
+ * A segment that recovery needs is missing, or the partial with so many bytes of it. Names the object itself: the
+ * segment, or only its sidecar.
+ */
 export async function missingWal(
   setting: StoreSetting,
-  segment: string,
+  lost: { readonly missing: string; readonly missingBytes: number | undefined },
   backupId: string,
   signal: AbortSignal,
 ): Promise<DefectError> {
   const { store, name } = setting;
-  const packed = segmentKey(name, segment, setting.encryption.recipients.length > 0);
-  const other = segmentKey(name, segment, setting.encryption.recipients.length === 0);
-  const found = (await store.stat(packed, signal)) ?? (await store.stat(other, signal));
-  const key = found === undefined ? packed : sidecarKey(name, segment);
+  const { missing: segment, missingBytes: bytes } = lost;
+  const sealed = setting.encryption.recipients.length > 0;
+
+  async function isThere(key: (sealed: boolean) => string): Promise<boolean> {
+    return (
+      ((await store.stat(key(sealed), signal)) ?? (await store.stat(key(!sealed), signal))) !== undefined
+    );
+  }
+
+  async function lostKey(): Promise<string> {
+    if (await isThere((form) => segmentKey(name, segment, form))) return sidecarKey(name, segment);
+    if (bytes === undefined) return segmentKey(name, segment, sealed);
+    return (await isThere((form) => partialKey(name, segment, bytes, form)))
+      ? partialSidecarKey(name, segment, bytes)
+      : partialKey(name, segment, bytes, sealed);
+  }
+
+  const key = await lostKey();
   const subject = store.describe(key);
   return new DefectError(
     subject,

@@ -5,6 +5,7 @@ import { isOnPath, rootTimeline } from "../../catalog/timelines.ts";
 import type { WalSegment } from "../../catalog/wal.ts";
 import type { RecoveryRequest } from "../../component.ts";
 import { DefectError, UserError } from "../../errors.ts";
+import { ObjectMissing } from "../../stores/store.ts";
 import { endOfNeededWal, type PostgresDetails } from "../details.ts";
 import type { Goal } from "../goal.ts";
 import type { StoreSetting } from "../store-setting.ts";
@@ -36,6 +37,23 @@ export interface RecoveryPlan {
  * object that is missing.
  */
 export async function planRecovery(
+  setting: StoreSetting,
+  request: RecoveryRequest,
+  signal: AbortSignal,
+): Promise<RecoveryPlan> {
+  for (let look = 1; ; look += 1) {
+    try {
+      return await planOnce(setting, request, signal);
+    } catch (error) {
+      // A run that goes on meanwhile may replace a partial by a longer one, or by the whole, after it was listed.
+      if (!(error instanceof ObjectMissing) || look === LOOKS) throw error;
+    }
+  }
+}
+
+const LOOKS = 5;
+
+async function planOnce(
   setting: StoreSetting,
   request: RecoveryRequest,
   signal: AbortSignal,
@@ -78,7 +96,8 @@ async function leadingTo(
 ): Promise<Candidates> {
   if (timeline === undefined) return candidates;
   const { name } = archive.setting;
-  const { histories } = await archive.inventory(candidates[0].details.walSegmentBytes);
+  const { inventory } = await archive.read(candidates[0].details.walSegmentBytes);
+  const { histories } = inventory;
   const known = new Set([...candidates.map(({ details }) => details.timeline), ...histories.keys()]);
   if (!known.has(timeline)) throw unknownTimeline(name, timeline, [...known]);
   const path = histories.get(timeline) ?? rootTimeline(timeline);

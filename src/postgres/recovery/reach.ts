@@ -1,12 +1,14 @@
-import { readHeartbeat } from "../../catalog/heartbeat.ts";
-import { sidecarKey } from "../../catalog/layout.ts";
-import { lsn, parseSegmentName, segmentBefore } from "../../catalog/lsn.ts";
+import { type Heartbeat, readHeartbeat } from "../../catalog/heartbeat.ts";
+import { lsn, parseSegmentName, segmentBefore, segmentStart } from "../../catalog/lsn.ts";
 import {
+  allSegments,
+  chainEnd,
   chainFrom,
   listSegments,
   missingAfter,
   newestRestorePoint,
   type RestorePoint,
+  sidecarKeyOf,
   timelinesFrom,
   type WalInventory,
   type WalSegment,
@@ -23,6 +25,8 @@ export interface Reach extends Candidate {
   readonly chain: readonly WalSegment[];
   /** The first segment that the chain lacks. */
   readonly missing: string;
+  /** So many bytes of it were archived before it was whole; undefined when nobody said so. */
+  readonly missingBytes: number | undefined;
   /** Whether there is more WAL behind the missing segment, so that it is a gap and not the archive's end. */
   readonly gap: boolean;
   /** A timeline of which there is WAL but no history file, so that nobody can tell where it belongs. */
@@ -41,25 +45,31 @@ export interface ReachedPoint {
 /** What a component's archive holds, read once for all backups of a plan. */
 export interface Archive {
   readonly setting: StoreSetting;
-  inventory(segmentBytes: number): Promise<WalInventory>;
-  /** The segment up to which the last successful run archived, so that a loss at the very end is seen too. */
-  lastArchived(): Promise<string | undefined>;
+  read(segmentBytes: number): Promise<Contents>;
+}
+
+interface Contents {
+  readonly inventory: WalInventory;
+  /** What the last successful run archived, so that a loss at the very end is seen too. */
+  readonly beat: Heartbeat | undefined;
 }
 
 export function openArchive(setting: StoreSetting, signal: AbortSignal): Archive {
   const { store, name } = setting;
-  const inventories = new Map<number, Promise<WalInventory>>();
-  let last: Promise<string | undefined> | undefined;
+  const known = new Map<number, Promise<Contents>>();
+
+  async function read(segmentBytes: number): Promise<Contents> {
+    // Before the list: everything that it names must be there, also while a run goes on.
+    const beat = await readHeartbeat(store, name, signal);
+    return { inventory: await listSegments(store, name, segmentBytes, signal), beat };
+  }
+
   return {
     setting,
-    inventory(segmentBytes) {
-      const known = inventories.get(segmentBytes) ?? listSegments(store, name, segmentBytes, signal);
-      inventories.set(segmentBytes, known);
-      return known;
-    },
-    lastArchived() {
-      last ??= readHeartbeat(store, name, signal).then((beat) => beat?.lastSegment ?? undefined);
-      return last;
+    read(segmentBytes) {
+      const contents = known.get(segmentBytes) ?? read(segmentBytes);
+      known.set(segmentBytes, contents);
+      return contents;
     },
   };
 }
@@ -73,7 +83,7 @@ export async function measureReach(
 ): Promise<Reach> {
   const { store, name } = archive.setting;
   const { details, stopLsn } = candidate;
-  const inventory = await archive.inventory(details.walSegmentBytes);
+  const { inventory, beat } = await archive.read(details.walSegmentBytes);
   const start = lsn(details.startLsn);
   const timeline = wanted ?? youngestTimeline(inventory, start, details.timeline);
   const chain = chainFrom(inventory, start, details.timeline, timeline);
@@ -85,7 +95,8 @@ export async function measureReach(
     timeline,
     chain,
     missing,
-    gap: isGap(inventory, missing, timeline, await archive.lastArchived()),
+    missingBytes: beat?.partial?.segment === missing ? beat.partial.bytes : undefined,
+    gap: isGap(inventory, chain, missing, timeline, beat),
     orphan: wanted === undefined ? orphanTimeline(inventory, timeline) : undefined,
     newest: beyond
       ? {
@@ -94,7 +105,7 @@ export async function measureReach(
             found.segment.number,
             segmentBefore(lsn(found.point.lsn), details.walSegmentBytes),
           ),
-          micros: readMicros(found.point.time, store.describe(sidecarKey(name, found.segment.name))),
+          micros: readMicros(found.point.time, store.describe(sidecarKeyOf(name, found.segment))),
         }
       : undefined,
   };
@@ -102,31 +113,51 @@ export async function measureReach(
 
 /** The youngest timeline that the archive really holds, as PostgreSQL's own `latest` would choose it. */
 function youngestTimeline(inventory: WalInventory, start: bigint, timeline: number): number {
-  const held = new Set([...inventory.segments.values()].map((segment) => segment.timeline));
+  const held = new Set(allSegments(inventory).map((segment) => segment.timeline));
   return timelinesFrom(inventory, start, timeline).findLast((one) => held.has(one)) ?? timeline;
 }
 
+/** Whether WAL that was archived is not reached, so that a loss at the very end is seen too. */
 function isGap(
   inventory: WalInventory,
+  chain: readonly WalSegment[],
   missing: string,
   timeline: number,
-  last: string | undefined,
+  beat: Heartbeat | undefined,
 ): boolean {
   const { segmentBytes } = inventory;
   const hole = parseSegmentName(missing, segmentBytes)?.number ?? 0;
-  const archived = last === undefined ? undefined : parseSegmentName(last, segmentBytes);
-  // Segments are stored in any order, so a run that was broken off, or is under way, leaves holes behind the last
-  // successful run's end: nothing was promised there, and the next run fills them.
-  if (archived !== undefined && archived.timeline === timeline) return archived.number >= hole;
-  const behind = [...inventory.segments.keys(), ...inventory.unfinished]
+  // Segments are stored in any order, so a run that was broken off, or is under way, leaves holes behind what the last
+  // heartbeat names: nothing was promised there, and the next run fills them.
+  const promised = promisedEnd(beat, timeline, segmentBytes);
+  if (promised !== undefined) {
+    return promised > segmentStart(hole, segmentBytes) && promised > chainEnd(chain, segmentBytes);
+  }
+  const behind = [...inventory.segments.keys(), ...inventory.unfinished, ...inventory.partials.keys()]
     .map((name) => parseSegmentName(name, segmentBytes))
     .filter((segment) => segment !== undefined);
   return behind.some((segment) => segment.timeline === timeline && segment.number > hole);
 }
 
-function orphanTimeline({ segments, histories }: WalInventory, followed: number): number | undefined {
-  const held = [...segments.values()].map((segment) => segment.timeline);
-  return held.find((timeline) => timeline > followed && !histories.has(timeline));
+/** Up to where WAL of a timeline was archived for certain, by the last heartbeat; undefined when it names none. */
+function promisedEnd(
+  beat: Heartbeat | undefined,
+  timeline: number,
+  segmentBytes: number,
+): bigint | undefined {
+  const whole = beat?.lastSegment == null ? undefined : { segment: beat.lastSegment, bytes: segmentBytes };
+  // The partial lies behind the last whole segment.
+  for (const part of [beat?.partial, whole]) {
+    const parsed = part == null ? undefined : parseSegmentName(part.segment, segmentBytes);
+    if (part == null || parsed?.timeline !== timeline) continue;
+    return segmentStart(parsed.number, segmentBytes) + BigInt(part.bytes);
+  }
+  return undefined;
+}
+
+function orphanTimeline(inventory: WalInventory, followed: number): number | undefined {
+  const held = allSegments(inventory).map((segment) => segment.timeline);
+  return held.find((timeline) => timeline > followed && !inventory.histories.has(timeline));
 }
 
 /** Throws the {@link import("../../errors.ts").DefectError} for a backup whose own WAL is not whole. */
@@ -135,9 +166,9 @@ export async function requireConsistency(
   reach: Reach,
   signal: AbortSignal,
 ): Promise<void> {
-  const needed = segmentBefore(endOfNeededWal(reach.details), reach.details.walSegmentBytes);
-  if ((reach.chain.at(-1)?.number ?? -1) >= needed) return;
-  throw await missingWal(setting, reach.missing, reach.manifest.id, signal);
+  const { chain, details } = reach;
+  if (chainEnd(chain, details.walSegmentBytes) >= endOfNeededWal(details)) return;
+  throw await missingWal(setting, reach, reach.manifest.id, signal);
 }
 
 /**
@@ -149,7 +180,7 @@ export async function requireEnd(
   reach: Reach,
 ): Promise<ReachedPoint> {
   if (reach.orphan !== undefined) throw missingHistory(setting, reach.orphan);
-  if (reach.gap) throw await missingWal(setting, reach.missing, reach.manifest.id, signal);
+  if (reach.gap) throw await missingWal(setting, reach, reach.manifest.id, signal);
   if (reach.newest === undefined) throw noNamedPoint(setting.name, reach.manifest.id);
   return reach.newest;
 }
