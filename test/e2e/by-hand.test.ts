@@ -1,5 +1,6 @@
 import { execFile, spawn } from "node:child_process";
-import { chown, cp, readdir, readFile, writeFile } from "node:fs/promises";
+import { createHash } from "node:crypto";
+import { chown, cp, readdir, readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
@@ -8,7 +9,7 @@ import { expect, test } from "vitest";
 import { freePort } from "../../scripts/lib/free-port.ts";
 import { guardedFolder, type User } from "../../scripts/lib/guard.ts";
 import { requireTool } from "../support/tools.ts";
-import { openWorld, type World } from "../support/world.ts";
+import { filesBelow, openWorld, type World } from "../support/world.ts";
 
 const root = join(import.meta.dirname, "../..");
 const missing = ["age", "zstd", "tar"].filter((tool) => requireTool(tool) === undefined);
@@ -20,6 +21,21 @@ async function readmeScript(): Promise<string> {
   const script = /```sh\n(.*?)```/s.exec(tested.split("<!-- tested: end -->")[0] ?? "")?.[1];
   if (script === undefined) throw new Error("The README has no tested shell block.");
   return script;
+}
+
+/** Every object of the store but the records of drills, by its SHA-256 and the time it was written. */
+async function digestsOf(storeDir: string): Promise<Map<string, string>> {
+  const digests = new Map<string, string>();
+  for (const file of await filesBelow(storeDir)) {
+    if (file.startsWith("drills/")) continue;
+    const path = join(storeDir, file);
+    const sha256 = createHash("sha256")
+      .update(await readFile(path))
+      .digest("hex");
+    digests.set(file, `${sha256} ${(await stat(path)).mtimeMs}`);
+  }
+  expect(digests.size).toBeGreaterThan(5);
+  return digests;
 }
 
 async function own(folder: string, user: User | undefined): Promise<void> {
@@ -63,9 +79,11 @@ async function notesAfterRecovery(folder: string, { server }: World): Promise<st
 }
 
 test.skipIf(missing.length > 0)(
-  `the README's commands recover a backup to a second without Drillbook${missing.length > 0 ? `: skipped, this machine has no ${missing.join(", ")}` : ""}`,
+  `two drills and then the README's commands recover to a second, and leave the store as it was${missing.length > 0 ? `: skipped, this machine has no ${missing.join(", ")}` : ""}`,
   async () => {
-    await using world = await openWorld();
+    await using world = await openWorld({
+      component: { checks: [{ query: "SELECT count(*) FROM notes", expect: ">= 2" }] },
+    });
     const { server } = world;
     await server.query("CREATE TABLE notes (note text)");
     await server.query("INSERT INTO notes VALUES ('1 before the backup')");
@@ -78,6 +96,11 @@ test.skipIf(missing.length > 0)(
     const wal = await world.run("backup", { kind: "wal" });
     expect([backup.exitCode, wal.exitCode]).toEqual([0, 0]);
     await server.kill9();
+    const before = await digestsOf(world.storeDir);
+    for (const target of ["latest", row?.now.replace(" ", "T") ?? ""]) {
+      const drill = await world.run("pitr-drill", { target });
+      expect(drill.exitCode, drill.visible).toBe(0);
+    }
 
     const guarded = await guardedFolder("drillbook-hand-", server.user);
     try {
@@ -98,6 +121,7 @@ test.skipIf(missing.length > 0)(
         },
       });
       expect(await notesAfterRecovery(folder, world)).toEqual(["1 before the backup", "2 before the target"]);
+      expect(await digestsOf(world.storeDir)).toEqual(before);
     } finally {
       await guarded.remove();
     }
