@@ -1,6 +1,6 @@
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
-import { cpSync, mkdirSync, mkdtempSync, realpathSync, rmSync } from "node:fs";
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, realpathSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -63,11 +63,10 @@ export async function openDocker(): Promise<TestDocker> {
   }
 
   function containers(): string[] {
-    return images.flatMap((image) =>
-      run("ps", "--all", "--quiet", `--filter=ancestor=${image}`)
-        .split("\n")
-        .filter((id) => id !== ""),
-    );
+    return run("ps", "--all", "--filter=label=drillbook", "--format={{.ID}} {{.Image}}")
+      .split("\n")
+      .filter((line) => images.some((image) => line.includes(image)))
+      .map((line) => line.split(" ")[0] ?? "");
   }
 
   return {
@@ -95,8 +94,9 @@ function answers(env: NodeJS.ProcessEnv): boolean {
   }
 }
 
-/** An engine with folders of its own, which needs no network and changes none. */
+/** An engine with folders of its own, which needs no network and changes none. A machine without systemd may lack cgroups. */
 async function startEngine(folder: string): Promise<{ host: string; stop(): Promise<void> }> {
+  if (readdirSync("/sys/fs/cgroup").length === 0) execFileSync("cgroupfs-mount", { stdio: "ignore" });
   const host = `unix://${folder}/docker.sock`;
   const daemon: ChildProcess = spawn(
     "dockerd",

@@ -110,8 +110,18 @@ const SHAPE: Case[] = [
   },
   {
     name: "a runtime that does not exist",
-    text: `${SMALL}    server: { runtime: §dokcer }\n`,
-    says: ['components.db.server.runtime must be auto, local or docker, not "dokcer"'],
+    text: `${SMALL}    server: { runtime: §kubernetes }\n`,
+    says: ['components.db.server.runtime must be auto, local or docker, not "kubernetes"'],
+  },
+  {
+    name: "programs of this machine for a container",
+    text: `${SMALL}    server: { runtime: docker, bin-dir: §/usr/lib/postgresql/17/bin }\n`,
+    says: ["components.db.server.bin-dir is of this machine, but runtime: docker uses an image"],
+  },
+  {
+    name: "an image for programs of this machine",
+    text: `${SMALL}    server: { runtime: local, image: §"postgres:17" }\n`,
+    says: ["components.db.server.image is for docker, but runtime: local uses programs of this machine"],
   },
   {
     name: "a slot that PostgreSQL refuses",
