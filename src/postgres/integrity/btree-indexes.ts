@@ -43,7 +43,7 @@ export async function checkBtreeIndexes(ground: Ground): Promise<Answer> {
     },
     excuse(item, error) {
       if (codeOf(error) !== "XX002" || item.more[0] !== "t") return undefined;
-      return "this machine sorts text by another version of the collation library, so it may be whole";
+      return "the scratch server sorts text by another version of the collation library, so it may be whole";
     },
   });
   return sweepAnswer(swept, "every index in order, with every row of its table");

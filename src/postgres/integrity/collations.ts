@@ -14,7 +14,7 @@ const COLLATIONS = `SELECT format('%I.%I', n.nspname, c.collname), c.collversion
 
 /**
  * Compares versions of collation libraries. Another version is no fault of the backup: it is noted, because text may
- * sort differently on this machine. Indexes that are out of order here are found by amcheck.
+ * sort differently in the scratch server. Indexes that are out of order here are found by amcheck.
  */
 export async function checkCollations(ground: Ground): Promise<Answer> {
   let total = 0;
@@ -34,7 +34,8 @@ export async function checkCollations(ground: Ground): Promise<Answer> {
       ({ subject, row }) => `${subject}: version ${row[1]} in the source, ${row[2] ?? "none"} here`,
     ),
   );
-  const other = differing.length === 0 ? "" : `, ${differing.length} with another version on this machine`;
+  const other =
+    differing.length === 0 ? "" : `, ${differing.length} with another version in the scratch server`;
   return {
     status: "passed",
     expected: EXPECTED,

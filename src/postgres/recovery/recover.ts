@@ -210,7 +210,9 @@ async function requireSameCluster(
 /** Indexes on text that were sorted by another version of the library may miss rows on this machine. */
 async function warnOfCollations(session: Session, context: Context): Promise<void> {
   const rows = await session.query(
-    "SELECT datname FROM pg_database WHERE datcollversion <> pg_database_collation_actual_version(oid)",
+    // Some C libraries, such as that of Alpine's images, tell no version.
+    `SELECT datname FROM pg_database
+     WHERE datcollversion IS NOT NULL AND datcollversion IS DISTINCT FROM pg_database_collation_actual_version(oid)`,
   );
   if (rows.length === 0) return;
   const names = rows.map(([name]) => name).join(", ");
