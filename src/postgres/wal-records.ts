@@ -20,6 +20,12 @@ export interface WalRecord {
 export const XLOG_MANAGER = 0;
 export const TABLESPACE_MANAGER = 5;
 
+/**
+ * The longest that a restore point's record can be: 98 bytes, rounded up to 104, and a page's header (40 bytes at most)
+ * in its middle.
+ */
+export const LONGEST_POINT_BYTES = 144n;
+
 const MAGIC_HIGH_BYTE = 0xd1;
 const SHORT_PAGE_HEADER = 24;
 const LONG_PAGE_HEADER = 40;
@@ -36,7 +42,7 @@ const MAIN_DATA_OFFSET = RECORD_HEADER + 2;
  * after a switch or because it is only the first bytes of one; one that is none has no records.
  */
 export function* recordsOf(segment: Buffer, managers: readonly number[]): Generator<WalRecord> {
-  if (segment.length < LONG_PAGE_HEADER || segment[1] !== MAGIC_HIGH_BYTE) return;
+  if (segment.length < LONG_PAGE_HEADER || !isLittleEndian(segment)) return;
   const pageBytes = segment.readUInt32LE(36);
   const start = segment.readBigUInt64LE(8);
   if (pageBytes < LONG_PAGE_HEADER) return;
@@ -60,6 +66,11 @@ export function* recordsOf(segment: Buffer, managers: readonly number[]): Genera
     }
     at = aligned(pages, move(pages, at, bytes));
   }
+}
+
+/** Whether the segment is one of a little-endian server, whose records can be read here. */
+export function isLittleEndian(segment: Buffer): boolean {
+  return segment[1] === MAGIC_HIGH_BYTE;
 }
 
 interface Pages {

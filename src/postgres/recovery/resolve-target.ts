@@ -3,6 +3,7 @@ import type { RecoveryRequest } from "../../component.ts";
 import { endOfNeededWal } from "../details.ts";
 import type { Goal } from "../goal.ts";
 import { hasEnded, parseSnapshot, withEpoch, withoutEpoch } from "../snapshots.ts";
+import { LONGEST_POINT_BYTES } from "../wal-records.ts";
 import type { Candidate } from "./candidates.ts";
 import { findNamedPoint } from "./named-points.ts";
 import { lsnWindow, noSnapshots, timeWindow, xidWindow } from "./plan-refusals.ts";
@@ -34,12 +35,6 @@ export interface Choice {
   readonly named: boolean;
   readonly signal: AbortSignal;
 }
-
-/**
- * The longest that a restore point's record can be: 98 bytes, rounded up to 104, and a page's header (40 bytes at most)
- * in its middle. A record begins at or behind every position that lies so far before its end.
- */
-const RESTORE_POINT_BYTES = 144n;
 
 /** Resolves a target to what PostgreSQL is told. Throws what {@link import("./plan.ts").planRecovery} throws. */
 export async function resolveTarget(choice: Choice, { target, now }: RecoveryRequest): Promise<Resolved> {
@@ -76,13 +71,14 @@ async function toTime(choice: Choice, micros: bigint, exclusive: boolean): Promi
 }
 
 async function toLsn(choice: Choice, position: bigint, exclusive: boolean): Promise<Resolved> {
-  const refuse = lsnWindow(choice, position, RESTORE_POINT_BYTES);
+  const refuse = lsnWindow(choice, position, LONGEST_POINT_BYTES);
   const reach = await beginWith(
     choice,
     ({ details }) => endOfNeededWal(details) <= position,
     refuse.tooEarly,
   );
-  const isBefore = ({ point }: ReachedPoint) => position <= lsn(point.lsn) - RESTORE_POINT_BYTES;
+  // A record begins at or behind every position that lies so far before the point's end: one to stop at.
+  const isBefore = ({ point }: ReachedPoint) => position <= lsn(point.lsn) - LONGEST_POINT_BYTES;
   const end = await endWithin(choice, reach, isBefore, refuse.tooLate);
   return { reach, goal: { kind: "lsn", lsn: position, exclusive }, lastNumber: end.lastNumber };
 }

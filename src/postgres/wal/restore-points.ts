@@ -1,7 +1,7 @@
-import { formatLsn } from "../../catalog/lsn.ts";
+import { formatLsn, lsn } from "../../catalog/lsn.ts";
 import type { NamedPoint } from "../../catalog/wal.ts";
 import { toRfc3339 } from "../../targets.ts";
-import { recordsOf, XLOG_MANAGER } from "../wal-records.ts";
+import { isLittleEndian, LONGEST_POINT_BYTES, recordsOf, XLOG_MANAGER } from "../wal-records.ts";
 
 /** `XLOG_RESTORE_POINT` in src/include/catalog/pg_control.h */
 const RESTORE_POINT = 0x70;
@@ -27,6 +27,17 @@ export function restorePointsIn(segment: Buffer): NamedPoint[] {
     points.push({ name, lsn: formatLsn(record.end), time: toRfc3339(micros) });
   }
   return points;
+}
+
+/**
+ * Whether the record of a point lies in a segment. False is proof that the segment is from elsewhere: the server that made
+ * the point and the one that the WAL comes from went separate ways. A record that may have begun in the segment before
+ * cannot be told, and counts as there.
+ */
+export function holdsPoint(segment: Buffer, point: Pick<NamedPoint, "name" | "lsn">): boolean {
+  const into = lsn(point.lsn) - segment.readBigUInt64LE(8);
+  if (!isLittleEndian(segment) || into < LONGEST_POINT_BYTES) return true;
+  return restorePointsIn(segment).some(({ name, lsn: end }) => name === point.name && end === point.lsn);
 }
 
 function endOf(segment: Buffer): bigint {

@@ -1,9 +1,10 @@
 import { lsn, segmentBefore, segmentName } from "../../catalog/lsn.ts";
 import type { RestorePoint } from "../../catalog/wal.ts";
 import type { Context } from "../../context.ts";
-import { AbortedError } from "../../errors.ts";
+import { AbortedError, ToolError } from "../../errors.ts";
 import { startProgress } from "../../progress.ts";
 import { release } from "../../release.ts";
+import { holdsPoint } from "./restore-points.ts";
 import { archiveSegment, type WalArchive } from "./wal-archive.ts";
 import type { WalPartials } from "./wal-partials.ts";
 
@@ -49,6 +50,12 @@ export interface WalUploadsOptions {
   readonly onStored?: (name: string, durable: number) => void | Promise<void>;
 }
 
+function pointElsewhere(point: RestorePoint): ToolError {
+  return new ToolError(
+    `The WAL that arrived does not hold the restore point ${point.name} that was made at ${point.lsn}: the server that writes and the one that the WAL comes from went separate ways, so look at connection, primary and the archive's folder.`,
+  );
+}
+
 export function openWalUploads(options: WalUploadsOptions, context: Context): WalUploads {
   const { archive, partials, segmentBytes } = options;
   const most = Math.max(1, Math.min(4, Math.floor(IN_FLIGHT_BYTES / segmentBytes)));
@@ -59,6 +66,8 @@ export function openWalUploads(options: WalUploadsOptions, context: Context): Wa
   let held: PromiseWithResolvers<void> | undefined;
   let failure: { readonly error: unknown } | undefined;
   let durable = options.first - 1;
+  /** Number of the last segment that went on its way, and so cannot hold a point that is still to come. */
+  let passed = durable;
   let segments = 0;
   let bytes = 0;
   let change = Promise.withResolvers<void>();
@@ -68,13 +77,22 @@ export function openWalUploads(options: WalUploadsOptions, context: Context): Wa
     change = Promise.withResolvers<void>();
   }
 
+  function fail(error: unknown): void {
+    failure ??= { error };
+    held?.reject(error);
+    touch();
+  }
+
   async function upload(timeline: number, number: number, content: Buffer): Promise<void> {
     await held?.promise;
+    passed = Math.max(passed, number);
     const name = segmentName(timeline, number, segmentBytes);
+    const point = points.get(number);
+    if (point !== undefined && !holdsPoint(content, point)) throw pointElsewhere(point);
     // A partial of it reads from the same memory.
     await partials.idle(name);
     const earlier = await partials.pointIn(name, content);
-    bytes += await archiveSegment(archive, name, content, points.get(number) ?? earlier, context);
+    bytes += await archiveSegment(archive, name, content, point ?? earlier, context);
     progress.add(content.length);
     release(content);
     segments += 1;
@@ -103,22 +121,23 @@ export function openWalUploads(options: WalUploadsOptions, context: Context): Wa
     durable: () => durable,
     startAt(first) {
       durable = first - 1;
+      passed = durable;
     },
     hold() {
       held ??= Promise.withResolvers();
       held.promise.catch(() => undefined);
     },
     release(point) {
-      if (point !== undefined) points.set(segmentBefore(lsn(point.lsn), segmentBytes), point);
+      if (point !== undefined) {
+        const number = segmentBefore(lsn(point.lsn), segmentBytes);
+        if (number <= passed) fail(pointElsewhere(point));
+        points.set(number, point);
+      }
       held?.resolve();
       held = undefined;
       touch();
     },
-    fail(error) {
-      failure ??= { error };
-      held?.reject(error);
-      touch();
-    },
+    fail,
     throwIfFailed() {
       if (context.signal.aborted) throw new AbortedError();
       if (failure !== undefined) throw failure.error;

@@ -1,17 +1,20 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { lsn } from "../../../../src/catalog/lsn.ts";
 import type { BackupManifest } from "../../../../src/catalog/manifest.ts";
 import type { ComponentSetting, Recovered } from "../../../../src/component.ts";
-import { ToolError, UserError } from "../../../../src/errors.ts";
+import { AbortedError, ToolError, UserError } from "../../../../src/errors.ts";
 import { backupPostgres } from "../../../../src/postgres/backup.ts";
 import type { PostgresConfig } from "../../../../src/postgres/config.ts";
 import { recoverPostgres } from "../../../../src/postgres/recovery/recover.ts";
 import { connect } from "../../../../src/postgres/source/connection.ts";
-import { waitForStandby } from "../../../../src/postgres/source/standby.ts";
+import { waitForStandby, watchPull } from "../../../../src/postgres/source/standby.ts";
 import { parseUri } from "../../../../src/postgres/source/uri.ts";
+import type { PullResult } from "../../../../src/postgres/wal/wal-pull.ts";
 import type { Store } from "../../../../src/stores/store.ts";
 import { parseTarget } from "../../../../src/targets.ts";
 import { startPostgres, startStandby, type TestPostgres } from "../../../support/postgres.ts";
+import { censusOfBackup, databaseIn } from "../census/censuses.ts";
 import { ask } from "../recovering.ts";
 import { detailsOf, keysOf, type Taking, taking } from "../taking.ts";
 
@@ -204,6 +207,25 @@ describe.each([14, 15, 18])("a standby of PostgreSQL %i as the source", (major) 
       const alone = await refusal(wait(false));
       expect(alone).toBeInstanceOf(ToolError);
       expect(alone.message).toMatch(/component's key primary, or set archive_timeout there/);
+
+      // The same for a run whose pull waits for WAL that does not come.
+      const never = Promise.withResolvers<PullResult>();
+      const pull = watchPull(
+        {
+          hold: () => undefined,
+          finish: () => undefined,
+          shipsPartials: true,
+          mark: () => Promise.reject(new AbortedError()),
+          done: never.promise,
+          stop: async () => never.reject(new AbortedError()),
+        },
+        { sql, primaryKnown: true, segmentBytes: 2 ** 24, patienceMs: 600 },
+        here.context,
+      );
+      pull.finish({ through: 2n ** 60n, point: undefined });
+      expect((await refusal(pull.done)).message).toMatch(
+        /has received WAL up to .*still follows its primary/,
+      );
     } finally {
       await sql.close();
     }
@@ -307,6 +329,41 @@ test("a delayed standby's backup does not claim what its replay had not reached"
   expect((lastCommitBefore ?? completeUntil ?? "") < after).toBe(true);
   await using latest = await recovering(here.recover("latest"));
   expect(await ask(latest.recovered, "SELECT count(*) FROM orders WHERE id = 5000")).toBe("1");
+});
+
+test("the census is compared up to the end of the run, however late the standby replays it", async () => {
+  await using pair = await openPair(18, { recovery_min_apply_delay: "3s" });
+  await using here = await place(pair.standby, pair.primary.url);
+  const manifest = await here.backup();
+  const { steady } = databaseIn(await censusOfBackup(here.setting, manifest), "postgres");
+  const { startLsn, stopLsn, restorePoint } = detailsOf(manifest);
+  expect(lsn(steady.from)).toBeLessThanOrEqual(lsn(stopLsn));
+  expect(lsn(steady.to)).toBeGreaterThanOrEqual(lsn(restorePoint?.lsn ?? ""));
+  expect(lsn(stopLsn)).toBeGreaterThanOrEqual(lsn(startLsn));
+  expect(here.context.lines.filter((line) => line.startsWith("warning"))).toEqual([]);
+});
+
+test("a primary that went another way on a timeline of the same number is found out", async () => {
+  await using pair = await openPair(18);
+  const { primary, standby } = pair;
+  // Both are promoted on their own: they agree on cluster and timeline, and on nothing else.
+  await using follower = await startStandby(standby, {});
+  await standby.query("SELECT pg_promote()");
+  await primary.stop();
+  await primary.restart({ hot_standby: "on" });
+  await expect.poll(() => follower.query("SELECT pg_is_in_recovery() AS r")).toEqual([{ r: true }]);
+  await using twin = await startStandby(primary);
+  await twin.query("SELECT pg_promote()");
+  await twin.query("CREATE TABLE only_here AS SELECT generate_series(1, 100000) AS id");
+  await standby.query("CREATE TABLE only_there AS SELECT generate_series(1, 900000) AS id");
+  await expect
+    .poll(() => follower.query("SELECT received_tli FROM pg_stat_wal_receiver"), { timeout: 20_000 })
+    .toEqual([{ received_tli: 2 }]);
+  await using here = await place(follower, twin.url);
+  const error = await refusal(here.backup());
+  expect(error).toBeInstanceOf(ToolError);
+  expect(error.message).toMatch(/does not hold the restore point .* went separate ways/);
+  expect(await keysOf(here.store, "db/backups/")).toEqual([]);
 });
 
 async function recovering(
