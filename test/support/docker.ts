@@ -1,6 +1,6 @@
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
-import { cpSync, mkdirSync, mkdtempSync, readdirSync, realpathSync, rmSync } from "node:fs";
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -119,6 +119,10 @@ async function startEngine(folder: string): Promise<{ host: string; stop(): Prom
         async stop() {
           daemon.kill("SIGTERM");
           await ended;
+          // It leaves the network namespace of its containers mounted.
+          for (const [, mounted = ""] of readFileSync("/proc/mounts", "utf8").matchAll(/^\S+ (\S+)/gm)) {
+            if (mounted.startsWith(`${folder}/`)) execFileSync("umount", ["--lazy", mounted]);
+          }
         },
       };
     }
