@@ -1,7 +1,7 @@
 import { spawn } from "node:child_process";
 
 /** A process of this machine, or a container and the program of the engine that runs it. */
-export type Watched = { readonly pid: number } | { readonly container: string; readonly engine: string };
+type Watched = { readonly pid: number } | { readonly container: string; readonly engine: string };
 
 /**
  * A small shell process that outlives us. When we die without a word (SIGKILL, out of memory), its standard input
