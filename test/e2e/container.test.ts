@@ -23,7 +23,9 @@ const CHILD = fileURLToPath(new URL("../integration/postgres/recovery/recover-ch
 const MAJOR = 17;
 const why = whyNoDocker();
 
-describe.skipIf(why !== undefined)(`a scratch server in a container (skipped: ${why})`, () => {
+const skipped = why === undefined ? "" : ` (skipped: ${why})`;
+
+describe.skipIf(why !== undefined)(`a scratch server in a container${skipped}`, () => {
   let docker: TestDocker;
   let image: string;
   let source: Source;
