@@ -1,7 +1,8 @@
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
-import { appendFile, chmod, chown, cp, mkdir, open, readFile, rm, writeFile } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { appendFile, chmod, chown, cp, mkdir, open, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import pg from "pg";
@@ -18,6 +19,8 @@ export interface PostgresOptions {
   readonly initdbArgs?: readonly string[];
   /** Lines of pg_hba.conf that come before the ones that let everybody in by password. */
   readonly hba?: readonly string[];
+  /** The configuration files lie beside the data folder, as Debian has them, and not in it. */
+  readonly configOutside?: boolean;
   /** Of the superuser `postgres`; default: a random one. */
   readonly password?: string;
 }
@@ -43,7 +46,7 @@ export interface TestPostgres extends AsyncDisposable {
   kill9(): Promise<void>;
   /** Fast shutdown; its data folder stays. */
   stop(): Promise<void>;
-  /** Stops the server if it runs, adds settings to postgresql.conf, and starts it on the same port. */
+  /** Stops the server if it runs, adds settings to its configuration, and starts it on the same port. */
   restart(settings?: Readonly<Record<string, string | number | boolean>>): Promise<void>;
   /** Kills the server and removes its data folder. */
   wipe(): Promise<void>;
@@ -77,6 +80,7 @@ export async function startPostgres(options: PostgresOptions = {}): Promise<Test
   const password = options.password ?? randomBytes(12).toString("hex");
   try {
     await initialize(folder.path, binDir, user, password, options);
+    if (options.configOutside === true) await moveConfiguration(folder.path, user);
     const server = new Server({ major, user, binDir, folder, password, port: await freePort() });
     await server.start(true);
     return server;
@@ -157,6 +161,22 @@ async function initialize(
   await writeFile(join(data, "pg_hba.conf"), `${hba.join("\n")}\n`);
 }
 
+async function moveConfiguration(folder: string, user: User | undefined): Promise<void> {
+  const data = join(folder, "data");
+  const etc = join(folder, "etc");
+  await mkdir(etc);
+  for (const file of ["postgresql.conf", "pg_hba.conf", "pg_ident.conf"]) {
+    await rename(join(data, file), join(etc, file));
+  }
+  const places = {
+    data_directory: data,
+    hba_file: join(etc, "pg_hba.conf"),
+    ident_file: join(etc, "pg_ident.conf"),
+  };
+  await appendFile(join(etc, "postgresql.conf"), confLines(places));
+  if (user !== undefined) await chown(etc, user.uid, user.gid);
+}
+
 function confLines(settings: Readonly<Record<string, string | number | boolean>>): string {
   return Object.entries(settings)
     .map(([name, value]) => `${name} = '${String(value).replaceAll("'", "''")}'\n`)
@@ -198,6 +218,10 @@ class Server implements TestPostgres {
     return `postgres://postgres:${encodeURIComponent(this.password)}@127.0.0.1:${this.port}/postgres`;
   }
 
+  get #outside(): string {
+    return join(this.#folder.path, "etc/postgresql.conf");
+  }
+
   /** `anyPort`: the port was only free a moment ago, so take another when somebody was faster. */
   async start(anyPort = false): Promise<void> {
     for (let attempt = 1; ; attempt += 1) {
@@ -220,7 +244,8 @@ class Server implements TestPostgres {
 
   async #launch(): Promise<void> {
     const log = await open(this.logFile, "a");
-    const server = spawn(join(this.binDir, "postgres"), ["-D", this.dataDir, "-p", String(this.port)], {
+    const args = existsSync(this.#outside) ? ["-c", `config_file=${this.#outside}`] : ["-D", this.dataDir];
+    const server = spawn(join(this.binDir, "postgres"), [...args, "-p", String(this.port)], {
       ...this.user,
       cwd: "/",
       detached: true,
@@ -278,7 +303,8 @@ class Server implements TestPostgres {
 
   async restart(settings: Readonly<Record<string, string | number | boolean>> = {}): Promise<void> {
     await this.stop();
-    await appendFile(join(this.dataDir, "postgresql.conf"), confLines(settings));
+    const inside = join(this.dataDir, "postgresql.conf");
+    await appendFile(existsSync(this.#outside) ? this.#outside : inside, confLines(settings));
     await this.start();
   }
 

@@ -85,8 +85,13 @@ export function withConfig(
 
 /** What the recovered server answers over the URL that `run` steps get. */
 export async function ask(recovered: Recovered, sql: string): Promise<string | null | undefined> {
+  return await askAt(recovered.access.url ?? "", sql);
+}
+
+/** The first value that a server answers. */
+export async function askAt(url: string, sql: string): Promise<string | null | undefined> {
   const client = new pg.Client({
-    connectionString: recovered.access.url ?? "",
+    connectionString: url,
     types: { getTypeParser: () => (value: string) => value },
   });
   await client.connect();
