@@ -1,100 +1,20 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { manifestKey } from "../../../../src/catalog/layout.ts";
 import { lsn } from "../../../../src/catalog/lsn.ts";
-import type { BackupManifest } from "../../../../src/catalog/manifest.ts";
-import type { ComponentSetting, Recovered } from "../../../../src/component.ts";
 import { AbortedError, ToolError, UserError } from "../../../../src/errors.ts";
 import { backupPostgres } from "../../../../src/postgres/backup.ts";
-import type { PostgresConfig } from "../../../../src/postgres/config.ts";
 import { recoverPostgres } from "../../../../src/postgres/recovery/recover.ts";
 import { connect } from "../../../../src/postgres/source/connection.ts";
 import { waitForStandby, watchPull } from "../../../../src/postgres/source/standby.ts";
 import { parseUri } from "../../../../src/postgres/source/uri.ts";
 import type { PullResult } from "../../../../src/postgres/wal/wal-pull.ts";
-import type { Store } from "../../../../src/stores/store.ts";
 import { parseTarget } from "../../../../src/targets.ts";
 import { startPostgres, startStandby, type TestPostgres } from "../../../support/postgres.ts";
 import { censusOfBackup, databaseIn } from "../census/censuses.ts";
-import { ask } from "../recovering.ts";
-import { detailsOf, keysOf, type Taking, taking } from "../taking.ts";
-
-const PRIMARY = "$" + "{PRIMARY_URL}";
-const CHECKS = [{ rows: "orders" }, { query: "SELECT count(*) FROM orders", expect: ">= 1000" }];
-
-interface Pair extends AsyncDisposable {
-  readonly primary: TestPostgres;
-  readonly standby: TestPostgres;
-}
-
-async function openPair(major: number, settings: Record<string, string> = {}): Promise<Pair> {
-  const primary = await startPostgres({ major });
-  await primary.query("CREATE TABLE orders (id int PRIMARY KEY, note text)");
-  await primary.query("INSERT INTO orders SELECT g, 'note ' || g FROM generate_series(1, 1000) g");
-  const standby = await startStandby(primary, settings);
-  return {
-    primary,
-    standby,
-    async [Symbol.asyncDispose]() {
-      await standby[Symbol.asyncDispose]();
-      await primary[Symbol.asyncDispose]();
-    },
-  };
-}
-
-interface Place extends Taking {
-  backup(kind?: "full" | "wal"): Promise<BackupManifest | undefined>;
-  recover(target: string): Promise<Recovered>;
-}
-
-/** A store of its own for a source, with the key `primary` when there is one. */
-async function place(
-  source: TestPostgres,
-  primary?: string,
-  store?: (store: Store) => Store,
-): Promise<Place> {
-  const config = {
-    server: { "bin-dir": source.binDir },
-    checks: CHECKS,
-    ...(primary === undefined ? {} : { primary: PRIMARY }),
-  };
-  const here = await taking({ url: source.url, config });
-  const setting: ComponentSetting<PostgresConfig> = {
-    ...here.setting,
-    store: store?.(here.store) ?? here.store,
-    fill: (path, value) => (path[0] === "primary" ? (primary ?? "") : here.setting.fill(path, value)),
-  };
-  return {
-    ...here,
-    setting,
-    backup: async (kind = "full") => (await backupPostgres(setting, kind, here.context)).manifest,
-    recover: (target) =>
-      recoverPostgres(
-        setting,
-        { target: parseTarget(target), backupId: undefined, now: new Date() },
-        here.context,
-      ),
-  };
-}
-
-async function clock(server: TestPostgres): Promise<string> {
-  const [row] = await server.query<{ now: string }>(
-    `SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS now`,
-  );
-  return row?.now ?? "";
-}
-
-/** Everything that is said of a recovered server, as long as it is not "passed". */
-async function complaints(recovered: Recovered): Promise<unknown[]> {
-  const results = [...(await recovered.check()), ...((await recovered.inspect?.()) ?? [])];
-  expect(results.length).toBeGreaterThan(5);
-  return results.filter((result) => result.status !== "passed");
-}
-
-async function refusal(work: Promise<unknown>): Promise<Error> {
-  const error = await work.catch((caught: unknown) => caught);
-  if (error instanceof Error) return error;
-  throw new Error("It was not refused.");
-}
+import { alterObject, ask } from "../recovering.ts";
+import { detailsOf, keysOf } from "../taking.ts";
+import { clock, complaints, openPair, type Pair, place, recovering, refusal } from "./pairs.ts";
 
 describe.each([14, 15, 18])("a standby of PostgreSQL %i as the source", (major) => {
   let pair: Pair;
@@ -135,6 +55,35 @@ describe.each([14, 15, 18])("a standby of PostgreSQL %i as the source", (major) 
     await using last = await recovering(here.recover("latest"));
     expect(await ask(last.recovered, "SELECT count(*) FROM orders")).toBe("1500");
     expect(await complaints(last.recovered)).toEqual([]);
+  });
+
+  test("serves another store too, into which the WAL before its slot must go as well", async () => {
+    const { primary, standby } = pair;
+    const [ahead] = await standby.query<{ ahead: boolean }>(
+      "SELECT restart_lsn > (SELECT redo_lsn FROM pg_control_checkpoint()) AS ahead FROM pg_replication_slots",
+    );
+    expect(ahead).toEqual({ ahead: true });
+    await using here = await place(standby, primary.url);
+    const manifest = await here.backup();
+    await using context = await recovering(here.recover("immediate"));
+    expect(await complaints(context.recovered)).toEqual([]);
+    const slots = "SELECT slot_name FROM pg_replication_slots";
+    expect(await standby.query(slots)).toEqual([{ slot_name: "drillbook" }]);
+
+    // PostgreSQL says so itself: the end that it names may be later than what the files need.
+    const { restorePoint, fromStandby, ...details } = detailsOf(manifest);
+    const stopLsn = restorePoint?.lsn ?? "";
+    for (const [changed, sentence] of [
+      [{ ...details, fromStandby, stopLsn }, undefined],
+      [{ ...details, stopLsn }, /was promoted before the end of the backup/],
+    ] as const) {
+      await alterObject(here.store, manifestKey("db", manifest?.id ?? ""), () =>
+        Buffer.from(JSON.stringify({ ...manifest, details: { ...changed, restorePoint } })),
+      );
+      if (sentence !== undefined)
+        expect((await refusal(here.recover("immediate"))).message).toMatch(sentence);
+      else await (await here.recover("immediate")).dispose();
+    }
   });
 
   test("alone can be recovered to the end of the backup, which it says", async () => {
@@ -365,10 +314,3 @@ test("a primary that went another way on a timeline of the same number is found 
   expect(error.message).toMatch(/does not hold the restore point .* went separate ways/);
   expect(await keysOf(here.store, "db/backups/")).toEqual([]);
 });
-
-async function recovering(
-  work: Promise<Recovered>,
-): Promise<{ readonly recovered: Recovered } & AsyncDisposable> {
-  const recovered = await work;
-  return { recovered, [Symbol.asyncDispose]: () => recovered.dispose() };
-}
