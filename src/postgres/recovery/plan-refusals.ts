@@ -59,7 +59,7 @@ export function missingHistory({ store, name }: StoreSetting, timeline: number):
 /** Without a named point behind the backup nothing can be proven to be reached. */
 export function noNamedPoint(component: string, backupId: string): UserError {
   return new UserError(
-    `The WAL after the backup ${backupId} of ${component} ends in no named restore point, so no point of it can be proven to be reached: GRANT EXECUTE ON FUNCTION pg_create_restore_point(text), pg_switch_wal() to the backup's role and run the backup action with kind: wal, or recover with target immediate.`,
+    `The WAL after the backup ${backupId} of ${component} ends in no named restore point, so no point of it can be proven to be reached: GRANT EXECUTE ON FUNCTION pg_create_restore_point(text), pg_switch_wal() to the backup's role (on the primary, which the component's key primary names, when the source is a standby) and run the backup action with kind: wal, or recover with target immediate.`,
   );
 }
 

@@ -27,6 +27,7 @@ export interface RestartPoint {
 }
 
 const LOOK_EVERY_MS = 250;
+const LINE_EVERY_MS = 5_000;
 const PATIENCE_MS = 5 * 60_000;
 
 export async function readRestartPoint(sql: Connection): Promise<RestartPoint> {
@@ -91,11 +92,12 @@ export async function waitForStandby(
   standby: Standby,
   position: bigint,
   what: keyof Progress,
-  context: Pick<Context, "signal">,
+  context: Pick<Context, "signal" | "log">,
 ): Promise<void> {
   const { sql, patienceMs = PATIENCE_MS } = standby;
   let best = -1n;
   let since = performance.now();
+  let nextLine = since + LINE_EVERY_MS;
   for (;;) {
     if (context.signal.aborted) throw new AbortedError();
     const reached = (await readProgress(sql))[what];
@@ -105,6 +107,12 @@ export async function waitForStandby(
       since = performance.now();
     }
     if (performance.now() - since > patienceMs) throw stuck(standby, position, reached, what, patienceMs);
+    if (performance.now() >= nextLine) {
+      nextLine += LINE_EVERY_MS;
+      context.log.info(
+        `Waiting until the standby at ${sql.endpoint.label} has ${what} WAL up to ${formatLsn(position)}: it is at ${formatLsn(reached)}`,
+      );
+    }
     await sleep(LOOK_EVERY_MS, undefined, { signal: context.signal }).catch(() => undefined);
   }
 }
@@ -139,7 +147,7 @@ export function watchPull(pull: Pull, standby: Standby, context: Context): Pull 
     const end = segmentStart(segmentBefore(through, segmentBytes) + 1, segmentBytes);
     const signal = AbortSignal.any([ended.signal, context.signal]);
     try {
-      await waitForStandby(standby, end, "received", { signal });
+      await waitForStandby(standby, end, "received", { signal, log: context.log });
     } catch (error) {
       if (signal.aborted) return;
       failure = { error };
