@@ -78,11 +78,30 @@ async function notesAfterRecovery(folder: string, { server }: World): Promise<st
   return rows.map((row) => row.note);
 }
 
+/** Writes a note, then one behind the target, and waits until a partial holds them both; the target. */
+async function afterPartial({ server, storeDir }: World, note: string): Promise<string> {
+  const partials = async () => {
+    const files = await filesBelow(join(storeDir, "db/wal"));
+    return files.filter((file) => file.endsWith(".partial.zst.age")).join();
+  };
+  while ((await partials()) === "") await sleep(50);
+  const first = await partials();
+  await server.query("INSERT INTO notes VALUES ($1)", [note]);
+  const [row] = await server.query<{ now: string }>("SELECT clock_timestamp()::text AS now");
+  await sleep(50);
+  await server.query("INSERT INTO notes VALUES ('5 after the target')");
+  while ((await partials()) === first) await sleep(50);
+  return row?.now ?? "";
+}
+
 test.skipIf(missing.length > 0)(
   `two drills and then the README's commands recover to a second, and leave the store as it was${missing.length > 0 ? `: skipped, this machine has no ${missing.join(", ")}` : ""}`,
   async () => {
     await using world = await openWorld({
-      component: { checks: [{ query: "SELECT count(*) FROM notes", expect: ">= 2" }] },
+      component: {
+        checks: [{ query: "SELECT count(*) FROM notes", expect: ">= 4" }],
+        freshness: { wal: "2s" },
+      },
     });
     const { server } = world;
     await server.query("CREATE TABLE notes (note text)");
@@ -90,15 +109,18 @@ test.skipIf(missing.length > 0)(
     const backup = await world.run("backup");
     await server.query("INSERT INTO notes VALUES ('2 before the target')");
     await sleep(50);
-    const [row] = await server.query<{ now: string }>("SELECT clock_timestamp()::text AS now");
-    await sleep(50);
-    await server.query("INSERT INTO notes VALUES ('3 after the target')");
+    await server.query("INSERT INTO notes VALUES ('3 before the target')");
     const wal = await world.run("backup", { kind: "wal" });
     expect([backup.exitCode, wal.exitCode]).toEqual([0, 0]);
+    // Broken off, so that the target lies in a segment that is there in part only.
+    const stream = await world.start("backup", { kind: "wal", "stream-for": "10m" });
+    const target = await afterPartial(world, "4 in the partial");
+    stream.kill("SIGKILL");
+    await stream.done;
     await server.kill9();
     const before = await digestsOf(world.storeDir);
-    for (const target of ["latest", row?.now.replace(" ", "T") ?? ""]) {
-      const drill = await world.run("pitr-drill", { target });
+    for (const point of ["latest", target.replace(" ", "T")]) {
+      const drill = await world.run("pitr-drill", { target: point });
       expect(drill.exitCode, drill.visible).toBe(0);
     }
 
@@ -117,10 +139,15 @@ test.skipIf(missing.length > 0)(
           STORE: join(folder, "store"),
           BACKUP: backup.outputs["backup-id"],
           KEY: join(folder, "key.txt"),
-          TARGET: row?.now,
+          TARGET: target,
         },
       });
-      expect(await notesAfterRecovery(folder, world)).toEqual(["1 before the backup", "2 before the target"]);
+      expect(await notesAfterRecovery(folder, world)).toEqual([
+        "1 before the backup",
+        "2 before the target",
+        "3 before the target",
+        "4 in the partial",
+      ]);
       expect(await digestsOf(world.storeDir)).toEqual(before);
     } finally {
       await guarded.remove();

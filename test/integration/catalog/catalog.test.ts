@@ -12,16 +12,28 @@ import {
   historyKey,
   manifestKey,
   objectKey,
+  partialKey,
+  partialSidecarKey,
   segmentKey,
   sidecarKey,
 } from "../../../src/catalog/layout.ts";
 import { segmentName } from "../../../src/catalog/lsn.ts";
 import type { BackupManifest } from "../../../src/catalog/manifest.ts";
 import { prune } from "../../../src/catalog/retention.ts";
-import { chainFrom, listSegments, newestRestorePoint, readSidecar } from "../../../src/catalog/wal.ts";
+import {
+  chainEnd,
+  chainFrom,
+  findSegment,
+  listSegments,
+  missingAfter,
+  newestRestorePoint,
+  readSidecar,
+  readSidecarOf,
+  wholeSegments,
+} from "../../../src/catalog/wal.ts";
 import { DefectError, ToolError, UserError } from "../../../src/errors.ts";
 import { openStore } from "../../../src/stores/open.ts";
-import type { Store } from "../../../src/stores/store.ts";
+import { readAll, type Store } from "../../../src/stores/store.ts";
 import { type TestContext, testContext } from "../../support/context.ts";
 
 const MIB = 2 ** 20;
@@ -95,6 +107,16 @@ async function plantSegment(timeline: number, number: number, point?: string): P
   );
   await write(segmentKey("db", segment, false), "wal");
   return segment;
+}
+
+/** The two objects of a partial. */
+async function plantPartial(timeline: number, number: number, bytes: number): Promise<string[]> {
+  const segment = segmentName(timeline, number, MIB);
+  const both = [partialSidecarKey("db", segment, bytes), partialKey("db", segment, bytes, false)];
+  const sidecar = { schema: "drillbook/wal-partial/v1", segment, systemIdentifier: "7", sha256: "00", bytes };
+  await write(both[0] ?? "", encodeDocument({ ...sidecar, archivedAt: "2026-01-25T12:00:00Z" }));
+  await write(both[1] ?? "", "wal");
+  return both;
 }
 
 async function keys(prefix = ""): Promise<string[]> {
@@ -251,6 +273,58 @@ describe("WAL", () => {
   }
 });
 
+describe("partial segments", () => {
+  test("the longest that counts is the end of a chain, and never stands in its middle", async () => {
+    for (const number of [1, 2, 4]) await plantSegment(1, number);
+    await plantPartial(1, 3, 8192);
+    await plantPartial(1, 3, 40_960);
+    await plantPartial(1, 5, 8192);
+    // A longer one whose upload was broken off does not count.
+    const [, packed = ""] = await plantPartial(1, 3, 65_536);
+    await store.delete([packed]);
+    const inventory = await listSegments(store, "db", MIB);
+    const chain = chainFrom(inventory, BigInt(MIB), 1);
+    expect(chain.map((segment) => [segment.number, segment.partial?.bytes])).toEqual([
+      [1, undefined],
+      [2, undefined],
+      [3, 40_960],
+    ]);
+    expect(chainEnd(chain, MIB)).toBe(BigInt(3 * MIB + 40_960));
+    expect(wholeSegments(chain)).toHaveLength(2);
+    expect(missingAfter(inventory, BigInt(MIB), 1)).toBe(segmentName(1, 3, MIB));
+    expect(inventory.unfinished).toEqual([]);
+  });
+
+  test("a whole segment goes before its partials", async () => {
+    const whole = await plantSegment(1, 1);
+    await plantPartial(1, 1, 8192);
+    const chain = chainFrom(await listSegments(store, "db", MIB), BigInt(MIB), 1);
+    expect(chain.map((segment) => segment.partial)).toEqual([undefined]);
+    expect((await findSegment(store, "db", whole, MIB))?.partial).toBeUndefined();
+  });
+
+  test("a partial of an older timeline ends no chain of a younger one", async () => {
+    await plantSegment(1, 1);
+    await plantPartial(1, 2, 8192);
+    await write(historyKey("db", 2), `1\t0/500000\tx\n`);
+    await plantSegment(2, 5);
+    const inventory = await listSegments(store, "db", MIB);
+    const numbers = (target: number) => chainFrom(inventory, BigInt(MIB), 1, target).map((one) => one.number);
+    expect(numbers(1)).toEqual([1, 2]);
+    expect(numbers(2)).toEqual([1]);
+  });
+
+  test("a sidecar that was copied from another partial is a defect", async () => {
+    const segment = segmentName(1, 1, MIB);
+    const [sidecar = ""] = await plantPartial(1, 1, 8192);
+    const bytes = await readAll(await store.get(sidecar));
+    await write(partialSidecarKey("db", segment, 16_384), bytes);
+    await expect(readSidecarOf(store, "db", { name: segment, partial: { bytes: 16_384 } })).rejects.toThrow(
+      /describes 8192 bytes of the segment, but its name says 16384/,
+    );
+  });
+});
+
 describe("retention", () => {
   const policy = { keepSeconds: 30 * 86_400, minimum: 1 };
   const walStart = (manifest: BackupManifest) => ({
@@ -284,6 +358,20 @@ describe("retention", () => {
     expect(left).toContain(`db/backups/${old}/mine.txt`);
     expect(left).toContain("db/wal/00000001/mine.txt");
     expect(left.filter((key) => key.includes(old))).toHaveLength(1);
+  });
+
+  test("deletes partials before the oldest backup, and beside their whole segment, but not the archive's end", async () => {
+    await plantBackup("000001", 1, 5);
+    for (let number = 1; number <= 6; number += 1) await plantSegment(1, number);
+    const old = await plantPartial(1, 3, 8192);
+    const beside = [...(await plantPartial(1, 6, 8192)), ...(await plantPartial(1, 6, 16384))];
+    const end = await plantPartial(1, 7, 8192);
+    const otherTimeline = await plantPartial(2, 3, 8192);
+    await prune(store, "db", policy, new Date(), walStart);
+    const left = await keys();
+    expect(left).toEqual(expect.arrayContaining([...end, ...otherTimeline]));
+    expect(left.filter((key) => [...old, ...beside].includes(key))).toEqual([]);
+    expect((await listSegments(store, "db", MIB)).segments.size).toBe(2);
   });
 
   test("deletes nothing while the newest backup is not whole", async () => {

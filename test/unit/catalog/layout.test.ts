@@ -10,7 +10,10 @@ import {
   manifestKey,
   objectKey,
   parseWalKey,
+  partialKey,
+  partialSidecarKey,
   segmentKey,
+  segmentPrefix,
   sidecarKey,
 } from "../../../src/catalog/layout.ts";
 
@@ -42,6 +45,10 @@ test("objects lie where the documented layout says", () => {
   expect(segmentKey("db", SEGMENT, true)).toBe(`db/wal/0000000A/${SEGMENT}.zst.age`);
   expect(segmentKey("db", SEGMENT, false)).toBe(`db/wal/0000000A/${SEGMENT}.zst`);
   expect(sidecarKey("db", SEGMENT)).toBe(`db/wal/0000000A/${SEGMENT}.json`);
+  expect(partialKey("db", SEGMENT, 0xabc00, true)).toBe(
+    `db/wal/0000000A/${SEGMENT}.000ABC00.partial.zst.age`,
+  );
+  expect(partialSidecarKey("db", SEGMENT, 0xabc00)).toBe(`db/wal/0000000A/${SEGMENT}.000ABC00.partial.json`);
   expect(historyKey("db", 10)).toBe("db/wal/0000000A/0000000A.history");
   expect(clusterKey("db")).toBe("db/cluster.json");
   expect(heartbeatKey("db")).toBe("db/heartbeat.json");
@@ -70,7 +77,29 @@ describe("a key below wal/", () => {
       sealed: false,
     });
     expect(parseWalKey("db", sidecarKey("db", SEGMENT))).toEqual({ kind: "sidecar", segment: SEGMENT });
+    expect(parseWalKey("db", partialKey("db", SEGMENT, 8192, false))).toEqual({
+      kind: "partial",
+      segment: SEGMENT,
+      bytes: 8192,
+      sealed: false,
+    });
+    expect(parseWalKey("db", partialSidecarKey("db", SEGMENT, 8192))).toEqual({
+      kind: "partial-sidecar",
+      segment: SEGMENT,
+      bytes: 8192,
+    });
     expect(parseWalKey("db", historyKey("db", 3))).toEqual({ kind: "history", timeline: 3 });
+  });
+
+  test("starts with the segment's prefix, whole or partial, and partials come first in their order", () => {
+    const inOrder = [
+      partialSidecarKey("db", SEGMENT, 8192),
+      partialKey("db", SEGMENT, 0xa0000, true),
+      sidecarKey("db", SEGMENT),
+      segmentKey("db", SEGMENT, true),
+    ];
+    expect(inOrder.toSorted()).toEqual(inOrder);
+    expect(inOrder.every((key) => key.startsWith(segmentPrefix("db", SEGMENT)))).toBe(true);
   });
 
   test.each([
@@ -78,6 +107,10 @@ describe("a key below wal/", () => {
     `db/wal/${SEGMENT}.zst`,
     `db/wal/0000000A/${SEGMENT}`,
     `db/wal/0000000A/${SEGMENT}.partial`,
+    `db/wal/0000000A/${SEGMENT}.partial.zst`,
+    `db/wal/0000000A/${SEGMENT}.2000.partial.zst`,
+    `db/wal/0000000A/${SEGMENT}.00002000.zst`,
+    `db/wal/00000001/${SEGMENT}.00002000.partial.json`,
     `db/wal/0000000A/${SEGMENT}.zst.age.tmp`,
     "db/wal/0000000A/00000001.history",
     "db/wal/notes.txt",

@@ -1,3 +1,5 @@
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { generateIdentity, identityToRecipient } from "age-encryption";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { readHeartbeat } from "../../../../src/catalog/heartbeat.ts";
@@ -35,12 +37,14 @@ async function partialsIn(store: Store): Promise<string[]> {
   return (await keysOf(store, "db/wal/")).filter((key) => key.includes(".partial."));
 }
 
+type Partial = WalSegment & { readonly partial: { readonly bytes: number } };
+
 /** The one partial that counts. */
-async function partialOf(store: Store, segmentBytes: number): Promise<WalSegment & { partial: object }> {
+async function partialOf(store: Store, segmentBytes: number): Promise<Partial> {
   const { partials } = await listSegments(store, "db", segmentBytes);
   const newest = [...partials.values()].map((one) => one.newest).filter((one) => one !== undefined);
   expect(newest).toHaveLength(1);
-  return newest[0] as WalSegment & { partial: object };
+  return newest[0] as Partial;
 }
 
 async function slotPosition({ server }: Source): Promise<bigint> {
@@ -51,9 +55,9 @@ async function slotPosition({ server }: Source): Promise<bigint> {
 }
 
 describe.each([
-  { major: 15, segmentMib: 16, sealed: false, majorly: "" },
-  { major: 18, segmentMib: 1, sealed: true, majorly: "" },
-  { major: 18, segmentMib: 64, sealed: false, majorly: "" },
+  { major: 15, segmentMib: 16, sealed: false },
+  { major: 18, segmentMib: 1, sealed: true },
+  { major: 18, segmentMib: 64, sealed: false },
 ])(
   "PostgreSQL $major, segments of $segmentMib MiB, sealed: $sealed: after kill -9 of a stream and the loss of the server",
   ({ major, segmentMib, sealed }) => {
@@ -174,38 +178,28 @@ describe.each([
       expect((await defect()).subject).toBe(store.describe(key));
     });
 
-    const altered = (fields: object) => (bytes: Buffer) =>
-      Buffer.from(JSON.stringify({ ...(JSON.parse(bytes.toString()) as object), ...fields }));
     test.each([
-      { how: "is missing", change: undefined, message: /is missing/ },
+      { how: "is missing", fields: undefined, message: /is missing/ },
       {
         how: "is another cluster's",
-        change: altered({ systemIdentifier: "7000000000000000000" }),
+        fields: { systemIdentifier: "7000000000000000000" },
         message: /is of the cluster 7000000000000000000/,
       },
-      { how: "has another SHA-256", change: altered({ sha256: "0".repeat(64) }), message: /was altered/ },
-      { how: "was renamed", change: altered({ bytes: 8192 }), message: /was copied or renamed/ },
+      { how: "has another SHA-256", fields: { sha256: "0".repeat(64) }, message: /was altered/ },
+      { how: "was renamed", fields: { bytes: 8192 }, message: /was copied or renamed/ },
       {
         how: "names a point that is not in it",
-        change: altered({
-          restorePoint: { name: "elsewhere", lsn: "0/1", time: "2099-01-01T00:00:00.000000Z" },
-        }),
-        message: /no named restore point|target/,
+        fields: {
+          restorePoint: { name: "elsewhere", lsn: "0/7FFFFFF0", time: "2099-01-01T00:00:00.000000Z" },
+        },
+        message: /could not replay to the target/,
       },
-    ])("it does not pass when the partial's sidecar $how", async ({ how, change, message }) => {
-      const { name, partial } = (await partialOf(store, segmentBytes)) as WalSegment & {
-        partial: { bytes: number };
-      };
-      const key = partialSidecarKey("db", name, partial.bytes);
-      if (how === "names a point that is not in it") {
-        const far = segmentStart(Number.parseInt(name.slice(16), 16) + 1, segmentBytes) - 8n;
-        const point = {
-          name: "elsewhere",
-          lsn: `0/${far.toString(16).toUpperCase()}`,
-          time: "2099-01-01T00:00:00.000000Z",
-        };
-        await damage(key, altered({ restorePoint: point }));
-      } else await damage(key, change);
+    ])("it does not pass when the partial's sidecar $how", async ({ fields, message }) => {
+      const { name, partial } = await partialOf(store, segmentBytes);
+      await damage(
+        partialSidecarKey("db", name, partial.bytes),
+        fields && ((bytes) => Buffer.from(JSON.stringify({ ...JSON.parse(bytes.toString()), ...fields }))),
+      );
       expect((await defect()).message).toMatch(message);
     });
   },
@@ -229,7 +223,7 @@ describe.each([15, 18])("PostgreSQL %i: a stream that was killed", (major) => {
     await source[Symbol.asyncDispose]();
   });
 
-  async function streamAndKill(): Promise<WalSegment> {
+  async function streamAndKill(): Promise<Partial> {
     const stream = await streamAside(source);
     try {
       await stream.until(IN_PARTIAL, 2);
@@ -272,7 +266,7 @@ describe.each([15, 18])("PostgreSQL %i: a stream that was killed", (major) => {
   });
 
   test("and whose server then went another way on the same timeline is refused", async () => {
-    const partial = (await streamAndKill()) as WalSegment & { partial: { bytes: number } };
+    const partial = await streamAndKill();
     const key = partialSidecarKey("db", partial.name, partial.partial.bytes);
     const before = await readAll(await store.get(key));
     await alterObject(store, key, (bytes) =>
@@ -469,5 +463,56 @@ describe("a role that may make no restore points", () => {
     const keys = await keysOf(source.taking.store, "db/wal/");
     expect(keys.filter((key) => key.includes(".partial."))).toEqual([]);
     expect(keys.length).toBeGreaterThan(2);
+  });
+});
+
+describe("a stream across a promotion", () => {
+  test("ends on the old timeline in its partial, and on the new one without it", async () => {
+    await using source = await openSource({ postgres: { major: 18, initdbArgs: ["--wal-segsize=1"] } });
+    const { server } = source;
+    const { store } = source.taking;
+    await server.query("CREATE TABLE steps (id int)");
+    await source.backup();
+
+    async function streamAndKill(): Promise<void> {
+      const stream = await streamAside(source);
+      try {
+        await stream.until(IN_PARTIAL, 2);
+      } finally {
+        await stream.kill9();
+      }
+    }
+    async function latest(): Promise<[number, string | null | undefined]> {
+      const recovered = await source.recover("latest");
+      try {
+        return [recovered.reached.timeline, await ask(recovered, "SELECT count(*) FROM steps")];
+      } finally {
+        await recovered.dispose();
+      }
+    }
+
+    await server.query("INSERT INTO steps VALUES (1)");
+    await streamAndKill();
+    const old = await partialOf(store, MIB);
+    expect(old.timeline).toBe(1);
+    expect(await latest()).toEqual([2, "1"]);
+
+    await server.stop();
+    await writeFile(join(server.dataDir, "standby.signal"), "");
+    await server.restart();
+    await server.query("SELECT pg_promote()");
+    await expect
+      .poll(async () => (await server.query("SELECT pg_is_in_recovery() AS it"))[0]?.it)
+      .toBe(false);
+    await server.query("INSERT INTO steps VALUES (2)");
+    await streamAndKill();
+    const { partials } = await listSegments(store, "db", MIB);
+    expect([...partials.values()].map((one) => one.newest?.timeline).sort()).toEqual([1, 2]);
+    expect(await latest()).toEqual([3, "2"]);
+
+    await server.query("INSERT INTO steps VALUES (3)");
+    await source.backup("wal");
+    expect((await partialOf(store, MIB)).name).toBe(old.name);
+    expect(await latest()).toEqual([3, "3"]);
   });
 });

@@ -79,7 +79,10 @@ export async function startWriter(server: TestPostgres, rowBytes = 200): Promise
   let stopped = false;
   async function write(): Promise<void> {
     while (!stopped) {
-      await client.query("INSERT INTO marks (note) VALUES (repeat('x', $1))", [rowBytes]);
+      await client.query(
+        "INSERT INTO marks (note) SELECT string_agg(md5(random()::text), '') FROM generate_series(1, $1)",
+        [Math.ceil(rowBytes / 32)],
+      );
       await sleep(1);
     }
   }

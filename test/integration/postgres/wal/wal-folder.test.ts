@@ -5,15 +5,18 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { gzipSync, zstdCompressSync } from "node:zlib";
 import { describe, expect, test } from "vitest";
+import { readHeartbeat } from "../../../../src/catalog/heartbeat.ts";
 import { historyKey, sidecarKey } from "../../../../src/catalog/layout.ts";
 import { lsn, parseSegmentName, segmentName } from "../../../../src/catalog/lsn.ts";
 import { chainFrom, listSegments, newestRestorePoint } from "../../../../src/catalog/wal.ts";
 import type { Recovered } from "../../../../src/component.ts";
 import { ToolError, UserError } from "../../../../src/errors.ts";
+import { backupPostgres } from "../../../../src/postgres/backup.ts";
 import { type ArchiveFolder, openArchiveFolder } from "../../../../src/postgres/wal/archive-folder.ts";
 import { startFolderPull } from "../../../../src/postgres/wal/folder-pull.ts";
+import type { Store } from "../../../../src/stores/store.ts";
 import { startPostgres, type TestPostgres } from "../../../support/postgres.ts";
-import { ask, openSource, type Source } from "../recovering.ts";
+import { ask, openSource, type Source, withConfig } from "../recovering.ts";
 import { detailsOf, keysOf, readSegment } from "../taking.ts";
 
 const MIB = 2 ** 20;
@@ -110,6 +113,38 @@ async function using<T>(recovered: Recovered, look: (recovered: Recovered) => Pr
     await recovered.dispose();
   }
 }
+
+describe("a stream from the folder of archive_command", () => {
+  test("ends a segment at each point, which is recoverable before the run ends", async () => {
+    await using place = await archiving(18);
+    const { source } = place;
+    const { store, context } = source.taking;
+    await source.backup();
+    const beats: string[] = [];
+    const listening: Store = {
+      ...store,
+      async put(key, body, options) {
+        const bytes = await store.put(key, body, options);
+        if (key.endsWith("heartbeat.json"))
+          beats.push((await readHeartbeat(store, "db"))?.recoverableUntil ?? "");
+        return bytes;
+      },
+    };
+    const config = { wal: { archive: place.folder }, freshness: { wal: "2s" } };
+    const setting = { ...withConfig(source, config), store: listening };
+    const writing = writeWal(place, 3);
+    const outcome = await backupPostgres(setting, "wal", context, { streamSeconds: 5 });
+    await writing;
+    expect(context.lines.filter((line) => line.includes("pg_switch_wal"))).toHaveLength(1);
+    expect(context.lines.filter((line) => /recoverable until .*, \d+ segments?, lag/.test(line)).length).toBe(
+      beats.length - 1,
+    );
+    expect(beats.length).toBeGreaterThan(2);
+    expect(beats).toEqual(beats.toSorted());
+    expect(beats.at(-1)?.slice(0, 23)).toBe(outcome.recoverableUntil?.toISOString().slice(0, 23));
+    await (await source.recover("latest")).dispose();
+  });
+});
 
 describe.each([14, 18])("WAL from the folder of PostgreSQL %i's archive_command", (major) => {
   test("in all its forms is synced bit by bit, ends in a named point, and is recovered from", async () => {
