@@ -69,7 +69,7 @@ export interface WalSegment {
 }
 
 /** What there is of a segment in partials. */
-export interface Partials {
+interface Partials {
   /** The longest that counts. */
   readonly newest: WalSegment | undefined;
   /** Every object of a partial, whether it counts or not. */

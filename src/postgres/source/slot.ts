@@ -89,12 +89,29 @@ function limitOf({ invalidationReason, report }: SlotState): string {
 /** The server ends the connection first, and gives the slot up a moment later. */
 const LOSS_LOOKS = 15;
 const LOSS_LOOK_MS = 200;
+/** A server that hangs, or is busy with another statement of ours, is not waited for. */
+const LOSS_ANSWER_MS = 5_000;
 
 /**
  * When the server gave the slot up while it was being read, the error that says so; undefined when it did not, or does
  * not answer.
  */
 export async function explainLoss(
+  sql: Connection,
+  name: string,
+  signal: AbortSignal,
+): Promise<ToolError | undefined> {
+  const over = new AbortController();
+  const either = AbortSignal.any([signal, over.signal]);
+  try {
+    const patience = sleep(LOSS_ANSWER_MS, undefined, { signal: either }).catch(() => undefined);
+    return await Promise.race([lookForLoss(sql, name, either), patience]);
+  } finally {
+    over.abort();
+  }
+}
+
+async function lookForLoss(
   sql: Connection,
   name: string,
   signal: AbortSignal,

@@ -17,7 +17,7 @@ export interface WalStreamOptions {
 }
 
 /** What has arrived of a segment that is not complete. */
-export interface Unfinished {
+interface Unfinished {
   readonly number: number;
   /** A view on memory that {@link WalStream.next} hands out later as a part of the whole segment. */
   readonly content: Buffer;

@@ -1,7 +1,10 @@
+import { createHash } from "node:crypto";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { generateIdentity, identityToRecipient } from "age-encryption";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { unpack } from "../../../../src/archive/unpack.ts";
 import { readHeartbeat } from "../../../../src/catalog/heartbeat.ts";
 import { partialSidecarKey, sidecarKey } from "../../../../src/catalog/layout.ts";
 import { lsn, segmentStart } from "../../../../src/catalog/lsn.ts";
@@ -254,6 +257,13 @@ describe.each([15, 18])("PostgreSQL %i: a stream that was killed", (major) => {
     await recovered.dispose();
   });
 
+  test("is continued by a full backup as well", async () => {
+    const partial = await streamAndKill();
+    await source.backup("full");
+    expect(await partialsIn(store)).toEqual([]);
+    expect((await chain()).map((segment) => segment.name)).toContain(partial.name);
+  });
+
   test("leaves its point to the whole segment, when that holds no newer one", async () => {
     const partial = await streamAndKill();
     const { restorePoint } = await readSidecarOf(store, "db", partial);
@@ -405,6 +415,55 @@ describe("a stream under load", () => {
     } finally {
       await recovered.dispose();
     }
+  });
+});
+
+describe("a stream whose store is slow", () => {
+  test("completes a segment while its partial is on its way, and both are right", async () => {
+    await using source = await openSource({ postgres: { major: 18, initdbArgs: ["--wal-segsize=1"] } });
+    const { store } = source.taking;
+    await source.server.query("CREATE TABLE noise (line text)");
+    await source.backup();
+    const shipped: string[] = [];
+    const slow: Store = {
+      ...store,
+      async put(key, body, options) {
+        if (!key.endsWith(".partial.zst")) return await store.put(key, body, options);
+        await source.server.query(
+          "INSERT INTO noise SELECT repeat(md5(g::text), 30) FROM generate_series(1, 5000) g",
+        );
+        await sleep(500);
+        const bytes = await store.put(key, body, options);
+        const raw = await readAll(unpack(await store.get(key), { subject: key, sealed: false }));
+        const sidecar = await readAll(await store.get(key.replace(/zst$/, "json")));
+        expect(createHash("sha256").update(raw).digest("hex")).toBe(JSON.parse(sidecar.toString()).sha256);
+        shipped.push(key.slice(-45, -21));
+        return bytes;
+      },
+    };
+    await using context = await roomContext();
+    const setting = { ...withConfig(source, FRESH), store: slow };
+    await backupPostgres(setting, "wal", context, { streamSeconds: 3 });
+    expect(shipped.length).toBeGreaterThan(1);
+    const { segments } = await listSegments(store, "db", MIB);
+    for (const name of shipped) expect([...segments.keys()]).toContain(name);
+    expect(await partialsIn(store)).toEqual([]);
+    await (await source.recover("latest")).dispose();
+  });
+});
+
+describe("a stream of a server on which nothing happens", () => {
+  test("is told about each point at once, although nobody else has WAL flushed", async () => {
+    await using source = await openSource({
+      postgres: {
+        major: 15,
+        settings: { wal_writer_delay: "10s", synchronous_commit: "off", autovacuum: "off" },
+      },
+    });
+    await source.backup();
+    await using context = await roomContext();
+    await backupPostgres(withConfig(source, FRESH), "wal", context, { streamSeconds: 4 });
+    expect(context.lines.filter((line) => IN_PARTIAL.test(line)).length).toBeGreaterThan(2);
   });
 });
 
