@@ -18,6 +18,8 @@ import {
 } from "../../../../src/catalog/wal.ts";
 import { AbortedError, DefectError } from "../../../../src/errors.ts";
 import { backupPostgres } from "../../../../src/postgres/backup.ts";
+import type { PostgresDetails } from "../../../../src/postgres/details.ts";
+import { segmentFile } from "../../../../src/postgres/recovery/fetch-wal.ts";
 import { readAll, type Store } from "../../../../src/stores/store.ts";
 import { startS3World } from "../../../support/s3-world.ts";
 import {
@@ -48,6 +50,12 @@ async function partialOf(store: Store, segmentBytes: number): Promise<Partial> {
   const newest = [...partials.values()].map((one) => one.newest).filter((one) => one !== undefined);
   expect(newest).toHaveLength(1);
   return newest[0] as Partial;
+}
+
+/** The details of the oldest backup. */
+async function detailsIn(store: Store): Promise<PostgresDetails> {
+  const [manifest] = (await keysOf(store, "db/backups/")).filter((key) => key.endsWith("manifest.json"));
+  return detailsOf(JSON.parse((await readAll(await store.get(manifest ?? ""))).toString()));
 }
 
 async function slotPosition({ server }: Source): Promise<bigint> {
@@ -129,6 +137,17 @@ describe.each([
       } finally {
         await recovered.dispose();
       }
+    });
+
+    test("behind the partial's bytes the server gets zeros", async () => {
+      const partial = await partialOf(store, segmentBytes);
+      const file = segmentFile(source.setting, partial, await detailsIn(store));
+      const used = Buffer.alloc(segmentBytes, 0xff);
+      const bytes = await file.fetch(new AbortController().signal, used);
+      expect(file.name).toBe(partial.name);
+      expect(bytes.length).toBe(segmentBytes);
+      expect(bytes.subarray(partial.partial.bytes).every((byte) => byte === 0)).toBe(true);
+      expect(bytes.subarray(0, partial.partial.bytes).some((byte) => byte !== 0)).toBe(true);
     });
 
     test("the slot was only confirmed up to whole segments", async () => {
@@ -239,10 +258,8 @@ describe.each([15, 18])("PostgreSQL %i: a stream that was killed", (major) => {
 
   /** The chain from the backup's start, as a recovery would follow it. */
   async function chain(): Promise<WalSegment[]> {
-    const [manifest] = (await keysOf(store, "db/backups/")).filter((key) => key.endsWith("manifest.json"));
-    const bytes = await readAll(await store.get(manifest ?? ""));
-    const details = detailsOf(JSON.parse(bytes.toString()));
-    return chainFrom(await listSegments(store, "db", MIB), lsn(details.startLsn), 1);
+    const { startLsn } = await detailsIn(store);
+    return chainFrom(await listSegments(store, "db", MIB), lsn(startLsn), 1);
   }
 
   test("is continued by the next run without a gap, which leaves no partial", async () => {
