@@ -74,13 +74,34 @@ export function openWalPartials(
     return segment === undefined ? [] : [segment.key, sidecarKeyOf(component, segment)];
   }
 
+  async function pointIn(name: string, content: Buffer): Promise<RestorePoint | undefined> {
+    const newest = found.get(name);
+    if (newest?.partial === undefined) return undefined;
+    const subject = store.describe(sidecarKeyOf(component, newest));
+    try {
+      const sidecar = await readSidecarOf(store, component, newest, context.signal);
+      const begin = content.subarray(0, newest.partial.bytes);
+      const same = createHash("sha256").update(begin).digest("hex") === sidecar.sha256;
+      if (same && sidecar.systemIdentifier === archive.systemIdentifier) return sidecar.restorePoint;
+    } catch (error) {
+      if (!(error instanceof ObjectMissing || error instanceof DefectError)) throw error;
+      // The whole segment takes its place: only the point that it noted is lost, until this run ends in a newer one.
+      context.log.warning(`${messageOf(error)} The segment itself is archived all the same.`);
+      return undefined;
+    }
+    throw otherContent(subject, name);
+  }
+
   async function shipNow(name: string, content: Buffer, point: RestorePoint): Promise<number> {
     const own = [
       partialKey(component, name, content.length, sealed),
       partialSidecarKey(component, name, content.length),
     ];
+    // What an earlier run left must be its beginning: it is deleted afterwards, and its point is older than this one.
+    await pointIn(name, content);
     keys.set(name, [...(keys.get(name) ?? []), ...own]);
     const bytes = await archivePartial(archive, name, content, point, context);
+    found.delete(name);
     await keepOnly(name, own);
     return bytes;
   }
@@ -100,23 +121,7 @@ export function openWalPartials(
     async idle(name) {
       await underWay.get(name);
     },
-    async pointIn(name, content) {
-      const newest = found.get(name);
-      if (newest?.partial === undefined) return undefined;
-      const subject = store.describe(sidecarKeyOf(component, newest));
-      try {
-        const sidecar = await readSidecarOf(store, component, newest, context.signal);
-        const begin = content.subarray(0, newest.partial.bytes);
-        const same = createHash("sha256").update(begin).digest("hex") === sidecar.sha256;
-        if (same && sidecar.systemIdentifier === archive.systemIdentifier) return sidecar.restorePoint;
-      } catch (error) {
-        if (!(error instanceof ObjectMissing || error instanceof DefectError)) throw error;
-        // The whole segment takes its place: only the point that it noted is lost, until this run ends in a newer one.
-        context.log.warning(`${messageOf(error)} The segment itself is archived all the same.`);
-        return undefined;
-      }
-      throw otherContent(subject, name);
-    },
+    pointIn,
     async drop(name) {
       if (keys.has(name)) await keepOnly(name, []);
     },

@@ -274,6 +274,16 @@ describe.each([15, 18])("PostgreSQL %i: a stream that was killed", (major) => {
     await recovered.dispose();
   });
 
+  test("is continued by the next stream, whose partials take the place of the one that was left", async () => {
+    const partial = await streamAndKill();
+    await using context = await roomContext();
+    await backupPostgres(withConfig(source, FRESH), "wal", context, { streamSeconds: 3 });
+    expect(context.lines.filter((line) => line.startsWith("warning:"))).toEqual([]);
+    expect(context.lines.some((line) => IN_PARTIAL.test(line))).toBe(true);
+    expect(await partialsIn(store)).toEqual([]);
+    expect((await chain()).map((segment) => segment.name)).toContain(partial.name);
+  });
+
   test("is continued by a full backup as well", async () => {
     const partial = await streamAndKill();
     await source.backup("full");
@@ -300,6 +310,11 @@ describe.each([15, 18])("PostgreSQL %i: a stream that was killed", (major) => {
       Buffer.from(bytes.toString().replace(/"sha256": "[0-9a-f]{8}/, '"sha256": "00000000')),
     );
     await expect(source.backup("wal")).rejects.toThrow(/another content of the WAL segment/);
+    // Nor does a longer partial take its place.
+    await using context = await roomContext();
+    const again = backupPostgres(withConfig(source, FRESH), "wal", context, { streamSeconds: 3 });
+    await expect(again).rejects.toThrow(/another content of the WAL segment/);
+    expect(await partialsIn(store)).toEqual([key, partial.key]);
     expect(await keysOf(store, sidecarKey("db", partial.name))).toEqual([]);
     await store.put(key, once(before));
     await source.backup("wal");
