@@ -39,7 +39,8 @@ export async function streamAside(
   };
   const lines: string[] = [];
   const process_ = spawn(process.execPath, [CHILD, JSON.stringify(child)], {
-    env: { ...process.env, ...env },
+    // What it leaves when it is killed goes with the source.
+    env: { ...process.env, TMPDIR: source.taking.context.workDir, ...env },
     stdio: ["ignore", "pipe", "pipe"],
   });
   for (const stream of [process_.stdout, process_.stderr]) {
