@@ -1,5 +1,6 @@
 import type { BackupManifest } from "./catalog/manifest.ts";
 import type { Context } from "./context.ts";
+import type { Finding } from "./finding.ts";
 import type { CheckResult, Phase, RecoveryPoint } from "./record.ts";
 import type { Store } from "./stores/store.ts";
 import type { Target } from "./targets.ts";
@@ -65,6 +66,38 @@ export interface BackupOptions {
   readonly streamSeconds?: number;
 }
 
+/** How deep a verification looks: at names, sizes and documents; at every byte; or at what comes back. */
+export type VerifyDepth = "inventory" | "checksums" | "restore";
+
+export interface VerifyRequest {
+  readonly depth: VerifyDepth;
+  readonly now: Date;
+  /** The RPO that the component must keep, in seconds; null when no environment has one. */
+  readonly rpoSeconds: number | null;
+  /** With `checksums`: only this share of the objects, a different one each day; undefined: all of them. */
+  readonly share: { readonly part: number; readonly of: number } | undefined;
+}
+
+/** What is known of a component's backups now. Times are RFC 3339 in UTC. */
+export interface Verification {
+  readonly findings: readonly Finding[];
+  /** From the oldest backup that leads there to the newest point; null when nothing can be recovered to a moment. */
+  readonly window: { readonly from: string; readonly to: string } | null;
+  /** The data that would be lost now; null when it is not known. */
+  readonly rpoSeconds: number | null;
+  readonly backups: number;
+  readonly newestBackup: string | null;
+  /** When a run last succeeded; null when none did. */
+  readonly heartbeat: string | null;
+  /** Objects and bytes in the store, and how many of them were read to their end and compared. */
+  readonly held: { readonly objects: number; readonly bytes: number };
+  readonly read: { readonly objects: number; readonly bytes: number };
+  /** Ids of backups that are proven to be sound now, by all their bytes or by a recovery. */
+  readonly verified: readonly string[];
+  /** What was not looked at and why, a sentence each; nothing is wrong with that. */
+  readonly unchecked: readonly string[];
+}
+
 export interface RecoveryRequest {
   readonly target: Target;
   /** A backup id; undefined: the newest that can reach the target. */
@@ -108,6 +141,8 @@ export interface Component<Config> {
    * backups. Does nothing without a `retention`, and never deletes before the newest backup is seen to be whole.
    */
   prune(setting: ComponentSetting<Config>, context: Context): Promise<readonly string[]>;
+  /** Looks whether what lies in the store can be trusted. What is wrong is a finding; throws only when it was stopped. */
+  verify(setting: ComponentSetting<Config>, request: VerifyRequest, context: Context): Promise<Verification>;
   /** Recovers into a scratch place. When it throws, nothing it started is left. */
   recover(setting: ComponentSetting<Config>, request: RecoveryRequest, context: Context): Promise<Recovered>;
 }

@@ -61,7 +61,7 @@ export async function readBackup(
   );
 }
 
-async function readManifest(
+export async function readManifest(
   store: Store,
   component: string,
   id: string,

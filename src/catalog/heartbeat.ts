@@ -14,6 +14,8 @@ const heartbeat = z.object({
   finishedAt: z.string(),
   /** The newest backup that this run made; null for `wal`. */
   backupId: z.string().nullable(),
+  /** The newest backup that any run made: its loss is seen by this. Absent in heartbeats of older versions. */
+  newestBackup: z.string().nullish(),
   /** The last whole segment of the archive; null when there is none, and for components without WAL. */
   lastSegment: z.string().nullable(),
   /** The segment behind it, of which so many bytes were archived at least. */

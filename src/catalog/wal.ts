@@ -170,7 +170,7 @@ async function listBelow(
 }
 
 /** A timeline's history file from the store. */
-async function readHistory(
+export async function readHistory(
   store: Store,
   component: string,
   timeline: number,
@@ -307,12 +307,12 @@ export async function readSidecarOf(
 const LOOK_BACK = 16;
 
 /** The newest restore point in a chain of segments and the segment that holds it; undefined when there is none. */
-export async function newestRestorePoint(
+export async function newestRestorePoint<Segment extends Pick<WalSegment, "name" | "partial">>(
   store: Store,
   component: string,
-  chain: readonly WalSegment[],
+  chain: readonly Segment[],
   signal?: AbortSignal,
-): Promise<{ readonly point: RestorePoint; readonly segment: WalSegment } | undefined> {
+): Promise<{ readonly point: RestorePoint; readonly segment: Segment } | undefined> {
   // The first look is at the last segment alone: that is where a run ends.
   for (let end = chain.length, step = 1; end > 0; end -= step, step = LOOK_BACK) {
     const batch = chain.slice(Math.max(0, end - step), end).reverse();

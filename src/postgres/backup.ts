@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { claimCluster } from "../catalog/cluster.ts";
-import { writeHeartbeat } from "../catalog/heartbeat.ts";
+import { readHeartbeat, writeHeartbeat } from "../catalog/heartbeat.ts";
 import { backupId } from "../catalog/layout.ts";
 import { lsn, segmentAt, segmentStart } from "../catalog/lsn.ts";
 import type { RestorePoint } from "../catalog/wal.ts";
@@ -291,13 +291,16 @@ export async function writeBeat(
   point: RestorePoint | undefined,
   context: Context,
 ): Promise<void> {
+  const { store, name } = run.setting;
+  const newestBackup = id ?? (await readHeartbeat(store, name, context.signal))?.newestBackup ?? null;
   await writeHeartbeat(
-    run.setting.store,
+    store,
     {
-      component: run.setting.name,
+      component: name,
       kind,
       finishedAt: context.now().toISOString(),
       backupId: id,
+      newestBackup,
       lastSegment: pulled.lastSegment,
       partial: pulled.partial ?? null,
       recoverableUntil: point?.time ?? null,

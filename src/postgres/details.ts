@@ -59,6 +59,11 @@ export const postgresDetails = z.object({
   /** Settings of the source by name, such as `max_connections`; one that may not be read is absent. */
   settings: z.record(z.string(), z.string()),
   restorePoint: restorePoint.nullable(),
+  /**
+   * Number of the WAL segment with which this backup began a new chain, because the server no longer had what lies
+   * before it; absent when the chain goes on.
+   */
+  newChain: z.number().optional(),
 });
 export type PostgresDetails = z.infer<typeof postgresDetails>;
 

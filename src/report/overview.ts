@@ -1,10 +1,11 @@
+import type { Finding } from "../finding.ts";
 import type { DrillRecord, Verdict } from "../record.ts";
 import { formatDuration } from "../values.ts";
 import { type Block, renderDocument, SUMMARY_BYTES, type Table, text } from "./document.ts";
 import { code, link, markdown } from "./escape.ts";
 import { type Contact, drillBlocks, duration, section, verdictWord } from "./markdown.ts";
 import { misses } from "./next-steps.ts";
-import type { Finding, Standing } from "./standing.ts";
+import type { Standing } from "./standing.ts";
 
 export interface HistoryInput {
   readonly service: string;

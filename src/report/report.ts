@@ -1,5 +1,6 @@
 import type { Context } from "../context.ts";
 import { ToolError } from "../errors.ts";
+import type { Finding } from "../finding.ts";
 import type { Notice } from "../notify/notice.ts";
 import { type Channels, type NotifyTuning, type NotifyWhen, notify } from "../notify/notify.ts";
 import type { DrillRecord, Verdict } from "../record.ts";
@@ -8,7 +9,7 @@ import type { Runbook } from "../runbook/load.ts";
 import { readHistory } from "./history.ts";
 import { nextSteps } from "./next-steps.ts";
 import { renderHistory } from "./overview.ts";
-import { type Finding, type Standing, standings } from "./standing.ts";
+import { type Standing, standings } from "./standing.ts";
 
 export interface ReportRequest {
   readonly runbook: Runbook;

@@ -1,19 +1,8 @@
+import type { Finding } from "../finding.ts";
 import type { DrillRecord, Verdict } from "../record.ts";
 import { allScenarios, findScenario, recoveredBy } from "../runbook/scenario.ts";
 import type { RunbookConfig } from "../runbook/schema.ts";
 import { formatDuration } from "../values.ts";
-
-/** Something to mend, in the words that all of Drillbook's findings have. */
-export interface Finding {
-  readonly code: "drill-overdue";
-  readonly severity: "error" | "warning";
-  /** The components that the scenario recovers, with commas between them. */
-  readonly component: string;
-  /** The scenario. */
-  readonly subject: string;
-  readonly message: string;
-  readonly remedy: string;
-}
 
 /** How it stands with one scenario. */
 export interface Standing {

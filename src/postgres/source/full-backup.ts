@@ -93,6 +93,7 @@ async function takeAndList(
     dataBytes: base.dataBytes,
     tablespaces: [...base.tablespaces],
     restorePoint: point ?? null,
+    newChain: pulled.newChain,
   };
   const manifest: BackupManifest = {
     schema: "drillbook/backup-manifest/v1",

@@ -27,6 +27,8 @@ export interface PullResult {
   readonly bytes: number;
   /** Name of the segment that the chain in the store ends with. */
   readonly lastSegment: string;
+  /** Number of the segment with which a new chain began, because WAL before it was gone; undefined without a gap. */
+  readonly newChain?: number | undefined;
 }
 
 /** What the store holds once a point of a run that goes on is recoverable. */

@@ -35,8 +35,8 @@ export interface WalUploads {
   settle(): Promise<void>;
   /** Bytes of a partial were written. */
   count(written: number): void;
-  /** Segments and bytes so far. */
-  totals(): { readonly segments: number; readonly bytes: number };
+  /** Segments and bytes so far, and the number of the segment with which a new run began after a gap. */
+  totals(): { readonly segments: number; readonly bytes: number; readonly newChain: number | undefined };
 }
 
 export interface WalUploadsOptions {
@@ -70,6 +70,7 @@ export function openWalUploads(options: WalUploadsOptions, context: Context): Wa
   let passed = durable;
   let segments = 0;
   let bytes = 0;
+  let newChain: number | undefined;
   let change = Promise.withResolvers<void>();
 
   function touch(): void {
@@ -120,6 +121,7 @@ export function openWalUploads(options: WalUploadsOptions, context: Context): Wa
     touch,
     durable: () => durable,
     startAt(first) {
+      if (first !== options.first) newChain = first;
       durable = first - 1;
       passed = durable;
     },
@@ -149,6 +151,6 @@ export function openWalUploads(options: WalUploadsOptions, context: Context): Wa
     count(written) {
       bytes += written;
     },
-    totals: () => ({ segments, bytes }),
+    totals: () => ({ segments, bytes, newChain }),
   };
 }
