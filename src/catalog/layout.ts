@@ -9,6 +9,7 @@
  *                                  <segment>.<8 hex bytes>.partial.zst[.age], <segment>.<8 hex bytes>.partial.json
  * <component>/cluster.json
  * <component>/heartbeat.json
+ * <component>/verified/<backup id>.json
  * drills/<drill id>.json
  * ```
  */
@@ -151,6 +152,24 @@ export function clusterKey(component: string): string {
 /** When a run last succeeded. */
 export function heartbeatKey(component: string): string {
   return `${component}/heartbeat.json`;
+}
+
+/** All notes that a backup of the component was verified start with this. */
+export function verificationsPrefix(component: string): string {
+  return `${component}/verified/`;
+}
+
+/** The note that a backup was verified. */
+export function verificationKey(component: string, id: string): string {
+  return `${verificationsPrefix(component)}${id}.json`;
+}
+
+/** The backup id of a key of {@link verificationKey}; undefined when the key is another object's. */
+export function verificationId(component: string, key: string): string | undefined {
+  const prefix = verificationsPrefix(component);
+  if (!key.startsWith(prefix) || !key.endsWith(".json")) return undefined;
+  const id = key.slice(prefix.length, -".json".length);
+  return isBackupId(id) ? id : undefined;
 }
 
 export function drillKey(id: string): string {
