@@ -3,6 +3,7 @@ import { backupId } from "../catalog/layout.ts";
 import type { BackupOutcome, Note, SlotReport } from "../component.ts";
 import type { Context } from "../context.ts";
 import { AbortedError, DefectError, messageOf, ToolError, UserError } from "../errors.ts";
+import { chooseComponents } from "../runbook/choose.ts";
 import { loadRunbook } from "../runbook/load.ts";
 import { openService, type Service } from "../service.ts";
 import { formatBytes, formatDuration } from "../values.ts";
@@ -90,14 +91,6 @@ export async function runBackups(request: BackupRequest, context: Context): Prom
     recoverableUntil: ends.includes(null) ? undefined : (ends.toSorted()[0] ?? undefined),
   };
   return { ...run, markdown: renderBackups(run), assertSucceeded: () => assertSucceeded(backups, errors) };
-}
-
-function chooseComponents(known: readonly string[], asked: readonly string[]): readonly string[] {
-  const unknown = asked.filter((name) => !known.includes(name));
-  if (unknown.length === 0) return asked.length === 0 ? known : [...new Set(asked)];
-  throw new UserError(
-    `The input components names ${unknown.map((name) => `"${name}"`).join(", ")}, which the runbook does not have; it has ${known.join(", ")}.`,
-  );
 }
 
 interface Taken {

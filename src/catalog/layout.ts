@@ -172,6 +172,10 @@ export function verificationId(component: string, key: string): string | undefin
   return isBackupId(id) ? id : undefined;
 }
 
+export function drillsPrefix(): string {
+  return "drills/";
+}
+
 export function drillKey(id: string): string {
-  return `drills/${id}.json`;
+  return `${drillsPrefix()}${id}.json`;
 }

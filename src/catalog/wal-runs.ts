@@ -6,7 +6,7 @@ import { isOnPath, rootTimeline, type TimelinePath, timelineOfSegment } from "./
 import { readHistory } from "./wal.ts";
 
 /** Whole segments of one timeline without a gap between them. */
-export interface WalRun {
+interface WalRun {
   readonly timeline: number;
   readonly first: number;
   readonly last: number;

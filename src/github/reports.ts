@@ -32,3 +32,20 @@ export async function writeReport(
   }
   return path;
 }
+
+/** Writes a record as JSON into a folder, which is created; returns its path. `folder` is relative to the workspace. */
+export async function writeRecord(
+  folder: string,
+  name: string,
+  record: unknown,
+  context: Context,
+): Promise<string> {
+  const path = join(inWorkspace(folder, context.env), name);
+  try {
+    await mkdir(inWorkspace(folder, context.env), { recursive: true });
+    await writeFile(path, `${JSON.stringify(record, null, 2)}\n`);
+  } catch (error) {
+    throw new ToolError(`The record ${path} could not be written: ${messageOf(error)}`, { cause: error });
+  }
+  return path;
+}

@@ -54,7 +54,7 @@ export async function updateIssue(
     await call("PATCH", `/issues/${open}`, { state: "closed", state_reason: "completed" });
     return;
   }
-  const title = oneLine(`${notice.service}: drill of ${notice.subject} is not passed`, 200);
+  const title = oneLine(`${notice.service}: ${notice.title} is not passed`, 200);
   const content = { title, body: issueBody(notice, marker) };
   if (open === undefined) await call("POST", "/issues", { ...content, labels: [LABEL] });
   else await call("PATCH", `/issues/${open}`, content);

@@ -5,6 +5,8 @@ export interface Notice {
   readonly service: string;
   /** The scenario, or another name for what the verdict is about: later notices of the same subject replace or end this one. */
   readonly subject: string;
+  /** What the verdict is about, for a headline: `drill of database-lost`. */
+  readonly title: string;
   readonly verdict: Verdict;
   /** One sentence. */
   readonly headline: string;

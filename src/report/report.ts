@@ -1,10 +1,10 @@
 import type { Context } from "../context.ts";
 import { ToolError } from "../errors.ts";
 import type { Finding } from "../finding.ts";
+import { channelsOf } from "../notify/channels.ts";
 import type { Notice } from "../notify/notice.ts";
-import { type Channels, type NotifyTuning, type NotifyWhen, notify } from "../notify/notify.ts";
+import { type NotifyTuning, type NotifyWhen, notify } from "../notify/notify.ts";
 import type { DrillRecord, Verdict } from "../record.ts";
-import { fillValue } from "../runbook/fill.ts";
 import type { Runbook } from "../runbook/load.ts";
 import { readHistory } from "./history.ts";
 import { nextSteps } from "./next-steps.ts";
@@ -118,18 +118,6 @@ export function assertTold(failures: readonly string[]): void {
   if (failures.length > 0) throw new ToolError(failures.join(" "));
 }
 
-function channelsOf(runbook: Runbook, env: Context["env"]): Channels {
-  const { slack, pagerduty, webhook, issue } = runbook.config.notify;
-  const fill = (key: string, text: string | undefined) =>
-    text === undefined ? undefined : fillValue(runbook, ["notify", key], text, env);
-  return {
-    slack: fill("slack", slack),
-    pagerduty: fill("pagerduty", pagerduty),
-    webhook: fill("webhook", webhook),
-    issue,
-  };
-}
-
 function noticesOf(
   report: Report,
   service: string,
@@ -147,7 +135,8 @@ function noticesOf(
       ...(newest === undefined ? [] : nextSteps(newest)),
     ];
     const reasons = [...bad, ...(newest?.reasons ?? [])];
-    const notice = { service, subject: scenario, verdict, reasons, nextSteps: steps, runUrl };
+    const title = `drill of ${scenario}`;
+    const notice = { service, subject: scenario, title, verdict, reasons, nextSteps: steps, runUrl };
     notices.push([
       { ...notice, headline: headline(service, scenario, verdict, newest), payload: newest ?? finding },
       when,
@@ -156,7 +145,15 @@ function noticesOf(
   const trouble = report.standings.every((one) => one.drills.length === 0) && report.broken.length === 0;
   const reasons = trouble ? ["No drill record was found."] : report.broken;
   const verdict: Verdict = reasons.length > 0 ? "unverified" : "passed";
-  const records = { service, subject: "records", verdict, reasons, nextSteps: [], runUrl };
+  const records = {
+    service,
+    subject: "records",
+    title: "drill of records",
+    verdict,
+    reasons,
+    nextSteps: [],
+    runUrl,
+  };
   const about = verdict === "passed" ? "All drill records are sound." : "Drill records are absent or broken.";
   // Sound records are no news: they only end an earlier alarm.
   notices.push([

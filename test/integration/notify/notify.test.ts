@@ -14,6 +14,7 @@ function notice(verdict: Verdict, changes: Partial<Notice> = {}): Notice {
   return {
     service: "shop",
     subject: "database-lost",
+    title: "drill of database-lost",
     verdict,
     headline: `shop: the drill of database-lost is ${verdict}.`,
     reasons: verdict === "passed" ? [] : ["A check of db failed."],

@@ -46,6 +46,7 @@ describe("a sound runbook", () => {
       checks: [],
       census: "full",
       integrity: true,
+      marker: false,
     });
     expect(config).toMatchObject({ scenarios: {}, objectives: {}, contacts: [], documents: [] });
     expect(config.notify).toEqual({ issue: false });
