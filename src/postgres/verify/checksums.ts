@@ -111,14 +111,17 @@ async function readPart(reader: Reader, backup: VerifiedBackup, object: BackupOb
   if (object.sealed && identity === undefined) return;
   await guarded(reader, subject, "backup-corrupt", async () => {
     const stored = await store.get(key, { signal: context.signal });
-    const options = { subject, sealed: object.sealed, identity, signal: context.signal };
     const { storedSha256, storedBytes } = object;
-    const frames = object.frameBytes === 0 ? {} : { frames: object.frames };
+    const recorded = { subject, storedSha256, storedBytes, signal: context.signal };
+    const raw =
+      object.frameBytes === 0
+        ? compareStored(stored, recorded)
+        : unpack(stored, { ...recorded, sealed: object.sealed, identity, frames: object.frames });
     let rawBytes = 0;
-    const kept: Buffer[] = [];
-    for await (const chunk of unpack(stored, { ...options, ...frames, storedSha256, storedBytes })) {
+    const kept: Uint8Array[] = [];
+    for await (const chunk of raw) {
       rawBytes += chunk.length;
-      if (object.name.startsWith("backup_manifest")) kept.push(Buffer.from(chunk));
+      if (object.name === "backup_manifest") kept.push(Uint8Array.from(chunk));
     }
     reader.count(storedBytes);
     if (rawBytes !== object.rawBytes) {
@@ -129,6 +132,26 @@ async function readPart(reader: Reader, backup: VerifiedBackup, object: BackupOb
     }
     if (kept.length > 0) parseDataManifest(Buffer.concat(kept), subject);
   });
+}
+
+/** An object that is neither compressed nor sealed. */
+async function* compareStored(
+  stored: AsyncIterable<Uint8Array>,
+  recorded: { readonly subject: string; readonly storedSha256: string; readonly storedBytes: number },
+): AsyncGenerator<Uint8Array> {
+  const { subject, storedSha256, storedBytes } = recorded;
+  const hash = createHash("sha256");
+  let bytes = 0;
+  for await (const chunk of stored) {
+    hash.update(chunk);
+    bytes += chunk.length;
+    yield chunk;
+  }
+  if (bytes === storedBytes && hash.digest("hex") === storedSha256) return;
+  throw new DefectError(
+    subject,
+    `${subject} was altered: its SHA-256 is not the one recorded when it was written.`,
+  );
 }
 
 async function readWal(reader: Reader, newest: VerifiedBackup | undefined): Promise<void> {

@@ -1,8 +1,8 @@
-import { openStream } from "../../archive/age-stream.ts";
+import { findHeader, openHeader } from "../../archive/age.ts";
 import { DamagedArchive } from "../../archive/damage.ts";
 import { objectKey } from "../../catalog/layout.ts";
 import { DefectError, UserError } from "../../errors.ts";
-import { ObjectMissing } from "../../stores/store.ts";
+import { ObjectMissing, readAll } from "../../stores/store.ts";
 import type { VerifiedBackup } from "./backups.ts";
 import { NEW_BACKUP, type Subject } from "./subject.ts";
 
@@ -31,17 +31,17 @@ export async function inspectKey(
   const subject = store.describe(key);
   try {
     const range = { offset: 0, length: Math.min(HEADER_BYTES, object.storedBytes) };
-    const start = await store.get(key, { signal: context.signal, range });
-    for await (const _ of openStream(start, identity, subject)) break;
+    const start = await readAll(await store.get(key, { signal: context.signal, range }));
+    const header = findHeader(start, subject);
+    // Nothing seals with so long a header, and one that is cut short is a part of the wrong size.
+    if (header !== undefined) await openHeader(start.subarray(0, header), identity, subject);
   } catch (error) {
-    // That it is missing is another finding, and so is a stream that ends where the range does.
+    // That it is missing is another finding.
     if (error instanceof ObjectMissing) return;
     if (error instanceof DamagedArchive && error.kind === "wrong-key") {
       const remedy =
         "Give the identity that the backups were sealed for: without it nothing can be recovered.";
       findings.error("key-mismatch", subject, error.message, remedy);
-    } else if (error instanceof DamagedArchive && error.kind === "truncated") {
-      return;
     } else if (error instanceof DefectError) {
       findings.error("backup-corrupt", subject, error.message, NEW_BACKUP);
     } else throw error;
