@@ -98,6 +98,18 @@ export interface Verification {
   readonly unchecked: readonly string[];
 }
 
+export interface PruneOptions {
+  /** Deletes nothing, and tells what would be deleted; false unless given. */
+  readonly dryRun?: boolean;
+}
+
+export interface PruneOutcome {
+  /** Ids of the deleted backups. */
+  readonly backups: readonly string[];
+  /** What the report says of backups that stay although they are old. */
+  readonly notes: readonly Note[];
+}
+
 export interface RecoveryRequest {
   readonly target: Target;
   /** A backup id; undefined: the newest that can reach the target. */
@@ -137,10 +149,11 @@ export interface Component<Config> {
     options?: BackupOptions,
   ): Promise<BackupOutcome>;
   /**
-   * Deletes what the config's `retention` no longer asks for and says in the log what and why; the ids of the deleted
-   * backups. Does nothing without a `retention`, and never deletes before the newest backup is seen to be whole.
+   * Deletes what the config's `retention` no longer asks for and says in the log what and why, also of what stays although
+   * it is old. Does nothing without a `retention`; never deletes before the newest backup is seen to be whole, nor a backup
+   * of which no newer one has been proven.
    */
-  prune(setting: ComponentSetting<Config>, context: Context): Promise<readonly string[]>;
+  prune(setting: ComponentSetting<Config>, context: Context, options?: PruneOptions): Promise<PruneOutcome>;
   /** Looks whether what lies in the store can be trusted. What is wrong is a finding; throws only when it was stopped. */
   verify(setting: ComponentSetting<Config>, request: VerifyRequest, context: Context): Promise<Verification>;
   /** Recovers into a scratch place. When it throws, nothing it started is left. */

@@ -1,11 +1,11 @@
-import { choice, duration, flag, list, text } from "../../src/github/inputs.ts";
+import { choice, duration, flagOr, list, text } from "../../src/github/inputs.ts";
 
 export const inputs = {
   runbook: text(".github/runbook.yml"),
   components: list(),
   kind: choice("full", "wal"),
   "stream-for": duration("0s"),
-  prune: flag(true),
+  prune: flagOr(true, "dry-run"),
 };
 
 export const outputs = [

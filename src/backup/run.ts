@@ -17,7 +17,8 @@ export interface BackupRequest {
   readonly kind: "full" | "wal";
   /** With `wal`: go on archiving for so long; the components all at once. */
   readonly streamSeconds: number;
-  readonly prune: boolean;
+  /** After a full backup; `dry-run` after any, and nothing is deleted. */
+  readonly prune: "true" | "false" | "dry-run";
 }
 
 /** What became of one component. Times are RFC 3339 in UTC; null where there is nothing to say. */
@@ -140,7 +141,9 @@ async function backUp(
     const outcome = await component.backup(setting, request.kind, context, {
       streamSeconds: request.streamSeconds,
     });
-    const pruned = request.prune && request.kind === "full" ? await component.prune(setting, context) : [];
+    const pruned = isPruned(request)
+      ? await component.prune(setting, context, { dryRun: request.prune === "dry-run" })
+      : { backups: [], notes: [] };
     context.log.info(`${name}: ${describe(outcome)} in ${formatDuration(seconds())}`);
     return {
       backup: {
@@ -150,8 +153,8 @@ async function backUp(
         seconds: seconds(),
         recoverableUntil: outcome.recoverableUntil?.toISOString() ?? null,
         slot: outcome.slot ?? null,
-        notes: outcome.notes ?? [],
-        pruned,
+        notes: [...(outcome.notes ?? []), ...pruned.notes],
+        pruned: pruned.backups,
         error: null,
       },
     };
@@ -159,6 +162,10 @@ async function backUp(
     if (context.signal.aborted || error instanceof AbortedError) throw error;
     return { backup: { ...nothing, seconds: seconds(), error: messageOf(error) }, error };
   }
+}
+
+function isPruned({ prune, kind }: BackupRequest): boolean {
+  return prune === "dry-run" || (prune === "true" && kind === "full");
 }
 
 function describe(outcome: BackupOutcome): string {

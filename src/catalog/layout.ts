@@ -172,10 +172,18 @@ export function verificationId(component: string, key: string): string | undefin
   return isBackupId(id) ? id : undefined;
 }
 
+/** All drill records of a store start with this. */
 export function drillsPrefix(): string {
   return "drills/";
 }
 
 export function drillKey(id: string): string {
   return `${drillsPrefix()}${id}.json`;
+}
+
+/** The id of a drill record's key, which has the form of a backup's; undefined when the key is another object's. */
+export function drillId(key: string): string | undefined {
+  if (!key.startsWith(drillsPrefix()) || !key.endsWith(".json")) return undefined;
+  const id = key.slice(drillsPrefix().length, -".json".length);
+  return isBackupId(id) ? id : undefined;
 }

@@ -36,7 +36,7 @@ export async function recordVerification(
 
 /**
  * Which backups of a component were verified, by their ids; also of backups that are gone by now. A note that cannot be
- * read, or that speaks of another backup, is a {@link DefectError} that names it.
+ * read, or that speaks of another backup, proves nothing and is left out.
  */
 export async function readVerifications(
   store: Store,
@@ -46,18 +46,8 @@ export async function readVerifications(
   const found = new Map<string, Verification>();
   for await (const { key } of store.list(verificationsPrefix(component), signal)) {
     const id = verificationId(component, key);
-    if (id === undefined) continue;
-    const note = await readNote(store, key, signal);
-    // Retention takes a note away with its backup.
-    if (note === undefined) continue;
-    if (note.component !== component || note.backupId !== id) {
-      const subject = store.describe(key);
-      throw new DefectError(
-        subject,
-        `${subject} speaks of the backup ${note.backupId} of ${note.component}: it was copied or renamed.`,
-      );
-    }
-    found.set(id, note);
+    const note = id === undefined ? undefined : await readNote(store, key, signal);
+    if (note?.component === component && note.backupId === id) found.set(id, note);
   }
   return found;
 }
@@ -70,7 +60,8 @@ async function readNote(
   try {
     return await readDocument(store, key, verification, signal);
   } catch (error) {
-    if (error instanceof ObjectMissing) return undefined;
+    // Retention takes a note away with its backup.
+    if (error instanceof ObjectMissing || error instanceof DefectError) return undefined;
     throw error;
   }
 }

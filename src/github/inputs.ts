@@ -50,6 +50,23 @@ export function flag(fallback: boolean): InputReader<boolean> {
   };
 }
 
+/** True or false in any case, or one of some other words. */
+export function flagOr<const T extends string>(
+  fallback: boolean,
+  ...others: readonly T[]
+): InputReader<T | "true" | "false"> {
+  return {
+    fallback: String(fallback),
+    parse(raw) {
+      if (/^true$/i.test(raw)) return "true";
+      if (/^false$/i.test(raw)) return "false";
+      const found = others.find((value) => value === raw);
+      if (found === undefined) throw new RangeError(`use true or false or ${others.join(" or ")}`);
+      return found;
+    },
+  };
+}
+
 export function choice<const T extends string>(fallback: T, ...others: readonly T[]): InputReader<T> {
   const allowed = [fallback, ...others];
   return {

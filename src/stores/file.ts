@@ -11,9 +11,18 @@ import { writeWhole } from "./file-write.ts";
 import { interruptible } from "./interruptible.ts";
 import { checkKey, checkPrefix, prefixOf } from "./keys.ts";
 import { abortedBy, throwIfAborted, whileListening } from "./signals.ts";
-import { type GetOptions, type ObjectInfo, ObjectMissing, type PutOptions, type Store } from "./store.ts";
+import {
+  DeletionRefused,
+  type GetOptions,
+  type ObjectInfo,
+  ObjectMissing,
+  type PutOptions,
+  type Store,
+} from "./store.ts";
 
 const READ_BYTES = 2 ** 20;
+/** A folder or a file that may not be changed, such as one with the immutable attribute. */
+const REFUSED = new Set(["EACCES", "EPERM", "EROFS"]);
 
 /**
  * A store in a folder. `create` is atomic between processes and machines wherever the file system has hard links.
@@ -135,10 +144,14 @@ export function openFileStore(config: FileStoreConfig, name: string, context: Co
 
   async function remove(key: string): Promise<void> {
     const path = pathOf(key);
-    await saying(`Deleting ${path}`, async () => {
+    try {
       await orUndefined(unlink(path));
-      await removeEmptyFolders(dirname(path), root);
-    });
+    } catch (error) {
+      const explained = explainFileError(error, `Deleting ${path}`);
+      if (!REFUSED.has(codeOf(error) ?? "")) throw explained;
+      throw new DeletionRefused(explained.message, { cause: error });
+    }
+    await removeEmptyFolders(dirname(path), root);
   }
 
   return {

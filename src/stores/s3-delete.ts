@@ -1,8 +1,9 @@
 import { createHash } from "node:crypto";
 import { DeleteObjectCommand, DeleteObjectsCommand, type S3Client } from "@aws-sdk/client-s3";
-import { ToolError } from "../errors.ts";
-import { s3Code, statusOf } from "./s3-errors.ts";
+import { messageOf, ToolError } from "../errors.ts";
+import { type S3Call, s3Code, statusOf } from "./s3-errors.ts";
 import type { S3Link } from "./s3-link.ts";
+import { DeletionRefused } from "./store.ts";
 
 const BATCH = 1_000;
 const SINGLE_PARALLEL = 4;
@@ -15,6 +16,15 @@ const NO_BATCHES = new Set([
   "MissingContentMD5",
 ]);
 
+/**
+ * Objects under a lock answer AccessDenied in Amazon S3, MinIO and others, a code that names the lock (R2), or
+ * InvalidRequest with a message about WORM.
+ */
+function isRefused(error: unknown): boolean {
+  const said = `${s3Code(error)} ${messageOf(error)}`;
+  return s3Code(error) === "AccessDenied" || /\b(?:worm|object ?lock|locked|retention|immutable)/i.test(said);
+}
+
 /** Deletes by batches, or one by one on a store that takes no batches. Keys that do not exist are fine. */
 export function batchDelete(
   link: S3Link,
@@ -22,6 +32,12 @@ export function batchDelete(
 ): (keys: readonly string[], signal: AbortSignal) => Promise<void> {
   let batches = true;
   if (contentMd5) sendContentMd5(link.client);
+
+  function explain(error: unknown, call: S3Call): Error {
+    const explained = link.explain(error, call);
+    if (!(explained instanceof ToolError) || !isRefused(error)) return explained;
+    return new DeletionRefused(explained.message, { cause: error });
+  }
 
   /** False when the store takes no batches. */
   async function deleteBatch(keys: readonly string[], signal: AbortSignal): Promise<boolean> {
@@ -41,11 +57,11 @@ export function batchDelete(
         name: failed.Code,
         $metadata: answer.$metadata,
       });
-      throw link.explain(error, { ...call, subject });
+      throw explain(error, { ...call, subject });
     } catch (error) {
       if (!(error instanceof ToolError) && (NO_BATCHES.has(s3Code(error)) || statusOf(error) === 501))
         return false;
-      throw link.explain(error, call);
+      throw explain(error, call);
     }
   }
 
@@ -55,7 +71,7 @@ export function batchDelete(
         link.client.send(new DeleteObjectCommand({ Bucket: link.bucket, Key: link.prefix + key }), options),
       );
     } catch (error) {
-      if (s3Code(error) !== "NoSuchKey") throw link.explain(error, link.call("s3:DeleteObject", key));
+      if (s3Code(error) !== "NoSuchKey") throw explain(error, link.call("s3:DeleteObject", key));
     }
   }
 

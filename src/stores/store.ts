@@ -1,3 +1,5 @@
+import { ToolError } from "../errors.ts";
+
 /** What a listing says of an object. */
 export interface ObjectInfo {
   /** Key below the store's prefix, with `/` between its parts. */
@@ -37,7 +39,10 @@ export interface Store {
   /** All objects whose key starts with `prefix`, in ascending order of keys. */
   list(prefix: string, signal?: AbortSignal): AsyncIterable<ObjectInfo>;
   stat(key: string, signal?: AbortSignal): Promise<ObjectInfo | undefined>;
-  /** Deletes objects; keys that do not exist are fine. */
+  /**
+   * Deletes objects; keys that do not exist are fine. Throws a {@link DeletionRefused} when the store does not let them go;
+   * others of the same call may be gone then.
+   */
   delete(keys: readonly string[], signal?: AbortSignal): Promise<void>;
   /** Frees sockets. */
   close(): void;
@@ -54,6 +59,9 @@ export class ObjectMissing extends Error {
     this.subject = subject;
   }
 }
+
+/** The store answered that an object may not be deleted: by a lock on it, a policy, or the mode of a folder. */
+export class DeletionRefused extends ToolError {}
 
 /** The names of an object's sub-"folders" are not part of the interface: list a prefix and cut the keys. */
 export async function readAll(body: AsyncIterable<Uint8Array>): Promise<Buffer> {

@@ -1,4 +1,3 @@
-import { mkdir, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { listBackupIds, listBackups, readBackup } from "../../../src/catalog/backups.ts";
@@ -6,20 +5,16 @@ import { claimCluster, readClusterIdentity } from "../../../src/catalog/cluster.
 import { encodeDocument } from "../../../src/catalog/documents.ts";
 import { readHeartbeat, writeHeartbeat } from "../../../src/catalog/heartbeat.ts";
 import {
-  backupsPrefix,
   clusterKey,
   heartbeatKey,
   historyKey,
   manifestKey,
   objectKey,
-  partialKey,
   partialSidecarKey,
   segmentKey,
   sidecarKey,
 } from "../../../src/catalog/layout.ts";
 import { segmentName } from "../../../src/catalog/lsn.ts";
-import type { BackupManifest } from "../../../src/catalog/manifest.ts";
-import { prune } from "../../../src/catalog/retention.ts";
 import {
   chainEnd,
   chainFrom,
@@ -31,13 +26,11 @@ import {
   readSidecarOf,
   wholeSegments,
 } from "../../../src/catalog/wal.ts";
-import { DefectError, ToolError, UserError } from "../../../src/errors.ts";
+import { DefectError, UserError } from "../../../src/errors.ts";
 import { openStore } from "../../../src/stores/open.ts";
 import { readAll, type Store } from "../../../src/stores/store.ts";
 import { type TestContext, testContext } from "../../support/context.ts";
-
-const MIB = 2 ** 20;
-const DAY_MS = 86_400_000;
+import { MIB, manifestOf, type Planting, planting } from "./planting.ts";
 
 let context: TestContext;
 let store: Store;
@@ -51,79 +44,12 @@ afterEach(async () => {
   await context[Symbol.asyncDispose]();
 });
 
-async function write(key: string, content: string | Buffer): Promise<void> {
-  expect(await store.create(key, Buffer.from(content))).toBe(true);
-}
-
-function manifestOf(id: string, finishedAt: Date, firstSegment = 1): BackupManifest {
-  return {
-    schema: "drillbook/backup-manifest/v1",
-    id,
-    service: "shop",
-    component: "db",
-    type: "postgres",
-    method: "physical",
-    startedAt: finishedAt.toISOString(),
-    finishedAt: finishedAt.toISOString(),
-    objects: [
-      {
-        name: "base.tar.zst",
-        role: "archive",
-        sealed: false,
-        rawBytes: 10,
-        storedBytes: 4,
-        storedSha256: "00",
-        frameBytes: 4,
-        frames: [4],
-      },
-    ],
-    details: { firstSegment },
-  };
-}
-
-/** A whole backup, taken so many days ago. */
-async function plantBackup(suffix: string, daysAgo: number, firstSegment = 1): Promise<string> {
-  const at = new Date(Date.now() - daysAgo * DAY_MS);
-  const id = `${at.toISOString().replace(/[-:]|\.\d+/g, "")}-${suffix}`;
-  await write(objectKey("db", id, "base.tar.zst"), "data");
-  await write(manifestKey("db", id), encodeDocument(manifestOf(id, at, firstSegment)));
-  return id;
-}
-
-async function plantSegment(timeline: number, number: number, point?: string): Promise<string> {
-  const segment = segmentName(timeline, number, MIB);
-  const restorePoint = point && { name: point, lsn: "0/1", time: "2026-01-25T12:00:00.000000Z" };
-  await write(
-    sidecarKey("db", segment),
-    encodeDocument({
-      schema: "drillbook/wal-segment/v1",
-      segment,
-      systemIdentifier: "7",
-      sha256: "00",
-      bytes: MIB,
-      archivedAt: "2026-01-25T12:00:00Z",
-      ...(restorePoint ? { restorePoint } : {}),
-    }),
-  );
-  await write(segmentKey("db", segment, false), "wal");
-  return segment;
-}
-
-/** The two objects of a partial. */
-async function plantPartial(timeline: number, number: number, bytes: number): Promise<string[]> {
-  const segment = segmentName(timeline, number, MIB);
-  const both = [partialSidecarKey("db", segment, bytes), partialKey("db", segment, bytes, false)];
-  const sidecar = { schema: "drillbook/wal-partial/v1", segment, systemIdentifier: "7", sha256: "00", bytes };
-  await write(both[0] ?? "", encodeDocument({ ...sidecar, archivedAt: "2026-01-25T12:00:00Z" }));
-  await write(both[1] ?? "", "wal");
-  return both;
-}
-
-async function keys(prefix = ""): Promise<string[]> {
-  const found: string[] = [];
-  for await (const object of store.list(prefix)) found.push(object.key);
-  return found;
-}
+const planted = () => planting(store);
+const write: Planting["write"] = (...args) => planted().write(...args);
+const plantBackup: Planting["plantBackup"] = (...args) => planted().plantBackup(...args);
+const plantSegment: Planting["plantSegment"] = (...args) => planted().plantSegment(...args);
+const plantPartial: Planting["plantPartial"] = (...args) => planted().plantPartial(...args);
+const keys: Planting["keys"] = (...args) => planted().keys(...args);
 
 describe("backups", () => {
   test("are listed oldest first, and only those that have a manifest", async () => {
@@ -322,127 +248,5 @@ describe("partial segments", () => {
     await expect(readSidecarOf(store, "db", { name: segment, partial: { bytes: 16_384 } })).rejects.toThrow(
       /describes 8192 bytes of the segment, but its name says 16384/,
     );
-  });
-});
-
-describe("retention", () => {
-  const policy = { keepSeconds: 30 * 86_400, minimum: 1 };
-  const walStart = (manifest: BackupManifest) => ({
-    timeline: 1,
-    number: (manifest.details as { firstSegment: number }).firstSegment,
-    segmentBytes: MIB,
-  });
-
-  test("deletes an old backup and the WAL before the oldest that stays, and nothing else", async () => {
-    const old = await plantBackup("000001", 60, 1);
-    const kept = await plantBackup("000002", 20, 3);
-    const newest = await plantBackup("000003", 1, 5);
-    const segments: string[] = [];
-    for (let number = 1; number <= 6; number += 1) segments.push(await plantSegment(1, number));
-    const otherTimeline = await plantSegment(2, 1);
-    await write(historyKey("db", 2), "1\t0/100000\tx\n");
-    await write(`db/backups/${old}/mine.txt`, "not ours");
-    await write("db/wal/00000001/mine.txt", "not ours");
-
-    expect(await prune(store, "db", policy, new Date(), walStart)).toEqual({
-      backups: [old],
-      leftovers: [],
-      segments: 2,
-    });
-    expect((await listBackups(store, "db")).map((backup) => backup.id)).toEqual([kept, newest]);
-    const inventory = await listSegments(store, "db", MIB);
-    expect([...inventory.segments.keys()].sort()).toEqual([...segments.slice(2), otherTimeline].sort());
-    expect(inventory.unfinished).toEqual([]);
-    expect(inventory.histories.size).toBe(1);
-    const left = await keys();
-    expect(left).toContain(`db/backups/${old}/mine.txt`);
-    expect(left).toContain("db/wal/00000001/mine.txt");
-    expect(left.filter((key) => key.includes(old))).toHaveLength(1);
-  });
-
-  test("deletes partials before the oldest backup, and beside their whole segment, but not the archive's end", async () => {
-    await plantBackup("000001", 1, 5);
-    for (let number = 1; number <= 6; number += 1) await plantSegment(1, number);
-    const old = await plantPartial(1, 3, 8192);
-    const beside = [...(await plantPartial(1, 6, 8192)), ...(await plantPartial(1, 6, 16384))];
-    const end = await plantPartial(1, 7, 8192);
-    const otherTimeline = await plantPartial(2, 3, 8192);
-    await prune(store, "db", policy, new Date(), walStart);
-    const left = await keys();
-    expect(left).toEqual(expect.arrayContaining([...end, ...otherTimeline]));
-    expect(left.filter((key) => [...old, ...beside].includes(key))).toEqual([]);
-    expect((await listSegments(store, "db", MIB)).segments.size).toBe(2);
-  });
-
-  test("deletes nothing while the newest backup is not whole", async () => {
-    await plantBackup("000001", 60);
-    const newest = await plantBackup("000002", 1);
-    const key = objectKey("db", newest, "base.tar.zst");
-    await store.delete([key]);
-    const before = await keys();
-    await expect(prune(store, "db", policy, new Date(), walStart)).rejects.toThrow(
-      new ToolError(
-        `Nothing was deleted by retention, because the newest backup ${newest} is not whole: ${store.describe(key)} is absent. Take a new backup.`,
-      ),
-    );
-    await write(key, "too long");
-    await expect(prune(store, "db", policy, new Date(), walStart)).rejects.toThrow(
-      /has 8 bytes instead of 4/,
-    );
-    expect((await keys()).filter((each) => each !== key)).toEqual(before);
-  });
-
-  test("keeps the minimum and the newest, however old they are", async () => {
-    const ids = [
-      await plantBackup("000001", 90),
-      await plantBackup("000002", 80),
-      await plantBackup("000003", 70),
-    ];
-    expect((await prune(store, "db", { ...policy, minimum: 3 }, new Date(), walStart)).backups).toEqual([]);
-    expect((await prune(store, "db", { ...policy, minimum: 2 }, new Date(), walStart)).backups).toEqual([
-      ids[0],
-    ]);
-    expect((await prune(store, "db", { ...policy, minimum: 0 }, new Date(), walStart)).backups).toEqual([
-      ids[1],
-    ]);
-    expect(await listBackupIds(store, "db")).toEqual([ids[2]]);
-  });
-
-  test("keeps all WAL when it is not known where a backup's begins", async () => {
-    await plantBackup("000001", 1, 5);
-    await plantSegment(1, 1);
-    expect((await prune(store, "db", policy, new Date(), () => undefined)).segments).toBe(0);
-  });
-
-  test("removes the parts of a backup that was broken off long ago, not of one that may still run", async () => {
-    await plantBackup("000001", 1);
-    const dead = "20200101T000000Z-00dead";
-    const fresh = "20200101T000000Z-00face";
-    const mixed = "20200101T000000Z-00beef";
-    for (const id of [dead, fresh, mixed]) await write(objectKey("db", id, "base.tar.zst"), "part");
-    await write(objectKey("db", mixed, "mine.txt"), "not ours");
-    const longAgo = new Date(Date.now() - 8 * DAY_MS);
-    for (const name of [`${dead}/base.tar.zst`, `${mixed}/base.tar.zst`, `${mixed}/mine.txt`]) {
-      await utimes(join(context.workDir, "store", backupsPrefix("db"), name), longAgo, longAgo);
-    }
-    await mkdir(join(context.workDir, "store", backupsPrefix("db"), "mine"), { recursive: true });
-    await writeFile(join(context.workDir, "store", backupsPrefix("db"), "mine", "base.tar.zst"), "not ours");
-    expect((await prune(store, "db", policy, new Date(), walStart)).leftovers.toSorted()).toEqual([
-      mixed,
-      dead,
-    ]);
-    const left = await keys(backupsPrefix("db"));
-    expect(left.some((key) => key.includes(dead))).toBe(false);
-    expect(left.some((key) => key.includes(fresh))).toBe(true);
-    expect(left).toContain("db/backups/mine/base.tar.zst");
-    expect(left.filter((key) => key.includes(mixed))).toEqual([objectKey("db", mixed, "mine.txt")]);
-  });
-
-  test("does nothing in an empty store", async () => {
-    expect(await prune(store, "db", policy, new Date(), walStart)).toEqual({
-      backups: [],
-      leftovers: [],
-      segments: 0,
-    });
   });
 });

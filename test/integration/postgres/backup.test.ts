@@ -9,7 +9,9 @@ import { listBackups } from "../../../src/catalog/backups.ts";
 import { readHeartbeat } from "../../../src/catalog/heartbeat.ts";
 import { backupPrefix, isBackupId, objectKey } from "../../../src/catalog/layout.ts";
 import { lsn, segmentBefore } from "../../../src/catalog/lsn.ts";
+import { recordVerification } from "../../../src/catalog/verifications.ts";
 import { chainFrom, listSegments, newestRestorePoint } from "../../../src/catalog/wal.ts";
+import type { Context } from "../../../src/context.ts";
 import { AbortedError, ToolError } from "../../../src/errors.ts";
 import { backupPostgres } from "../../../src/postgres/backup.ts";
 import { prunePostgres } from "../../../src/postgres/prune.ts";
@@ -327,9 +329,18 @@ describe.each([14, 15, 18])("a full backup of PostgreSQL %i", (major) => {
     for (let round = 0; round < 3; round += 1) {
       ids.push((await backupPostgres(here.setting, "full", here.context)).manifest?.id ?? "");
     }
-    expect(await prunePostgres(here.setting, here.context)).toEqual([]);
+    const prunedAt = async (context: Context) => (await prunePostgres(here.setting, context)).backups;
+    expect(await prunedAt(here.context)).toEqual([]);
     const later = { ...here.context, now: () => new Date(Date.now() + 31 * 86_400_000) };
-    expect(await prunePostgres(here.setting, later)).toEqual(ids.slice(0, 2));
+    expect(await prunedAt(later)).toEqual([]);
+    expect(here.context.lines.join("\n")).toMatch(
+      new RegExp(
+        `the backup ${ids[0]} stays although it is older than 30 d, .*: verify ${ids[2]}, or drill it`,
+      ),
+    );
+    const proven = { backupId: ids[2] ?? "", depth: "checksums", at: new Date().toISOString() } as const;
+    await recordVerification(here.store, "db", proven);
+    expect(await prunedAt(later)).toEqual(ids.slice(0, 2));
     const [left] = await listBackups(here.store, "db");
     expect(left?.id).toBe(ids[2]);
     for (const id of ids.slice(0, 2)) expect(await keysOf(here.store, backupPrefix("db", id))).toEqual([]);

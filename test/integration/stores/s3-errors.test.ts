@@ -3,7 +3,7 @@ import { createServer } from "node:https";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { ToolError, UserError } from "../../../src/errors.ts";
 import { openStore } from "../../../src/stores/open.ts";
-import { readAll, type Store } from "../../../src/stores/store.ts";
+import { DeletionRefused, readAll, type Store } from "../../../src/stores/store.ts";
 import { once } from "../../support/bytes.ts";
 import { testContext } from "../../support/context.ts";
 import { freePort } from "../../support/free-port.ts";
@@ -157,6 +157,25 @@ describe("a batch of deletions", () => {
     await expect(store.delete(["a", "b"])).rejects.toThrow(
       /^s3:\/\/backups\/shop\/b: .* need s3:DeleteObject/,
     );
+  });
+
+  test.each([
+    ["AccessDenied", "Access Denied because object protected by object lock.", true],
+    ["InvalidRequest", "Object is WORM protected and cannot be overwritten", true],
+    ["ObjectLockedByBucketPolicy", "no", true],
+    ["InternalError", "We encountered an internal error.", false],
+  ])("tells a refusal (%s) from a failure", async (code, message, refused) => {
+    world.proxy.trouble = (request, response) => {
+      request.resume();
+      const error = `<Error><Key>shop/b</Key><Code>${code}</Code><Message>${message}</Message></Error>`;
+      response.writeHead(200, { "content-type": "application/xml" });
+      response.end(`<DeleteResult>${error}</DeleteResult>`);
+      return true;
+    };
+    const { store } = await world.open();
+    const error = await store.delete(["a", "b"]).catch((caught: unknown) => caught);
+    expect(error).toBeInstanceOf(ToolError);
+    expect(error instanceof DeletionRefused).toBe(refused);
   });
 });
 

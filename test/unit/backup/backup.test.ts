@@ -6,7 +6,7 @@ import { testContext } from "../../support/context.ts";
 
 test("stream-for goes with kind: wal alone, and is refused before the runbook is read", async () => {
   await using context = await testContext();
-  const request = { runbook: "/no/such/file.yml", components: [], prune: false };
+  const request = { runbook: "/no/such/file.yml", components: [], prune: "false" } as const;
   const refused = runBackups({ ...request, kind: "full", streamSeconds: 60 }, context);
   await expect(refused).rejects.toThrow(/stream-for goes with kind: wal alone/);
   await expect(refused).rejects.toBeInstanceOf(UserError);
