@@ -1,3 +1,4 @@
+import type { LeaseTiming } from "./catalog/lease.ts";
 import type { BackupManifest } from "./catalog/manifest.ts";
 import type { Context } from "./context.ts";
 import type { Finding } from "./finding.ts";
@@ -64,6 +65,10 @@ export interface SlotReport {
 export interface BackupOptions {
   /** With `kind: wal`: goes on archiving for so long before the run ends; 0 unless given. */
   readonly streamSeconds?: number;
+  /** How long another run that writes into the same place is waited for; 10 minutes unless given. */
+  readonly waitSeconds?: number | undefined;
+  /** How the lease is kept; for tests. */
+  readonly leaseTiming?: LeaseTiming;
 }
 
 /** How deep a verification looks: at names, sizes and documents; at every byte; or at what comes back. */
@@ -101,6 +106,9 @@ export interface Verification {
 export interface PruneOptions {
   /** Deletes nothing, and tells what would be deleted; false unless given. */
   readonly dryRun?: boolean;
+  /** As in {@link BackupOptions}. */
+  readonly waitSeconds?: number | undefined;
+  readonly leaseTiming?: LeaseTiming;
 }
 
 export interface PruneOutcome {

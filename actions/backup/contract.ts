@@ -5,6 +5,7 @@ export const inputs = {
   components: list(),
   kind: choice("full", "wal"),
   "stream-for": duration("0s"),
+  "wait-for": duration("10m"),
   prune: flagOr(true, "dry-run"),
 };
 

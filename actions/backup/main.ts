@@ -9,6 +9,7 @@ await runAction(contract, async ({ inputs, context, publish, redact }) => {
     components: inputs.components,
     kind: inputs.kind,
     streamSeconds: inputs["stream-for"],
+    waitSeconds: inputs["wait-for"],
     prune: inputs.prune,
   };
   const run = await runBackups(request, context);

@@ -17,6 +17,8 @@ export interface BackupRequest {
   readonly kind: "full" | "wal";
   /** With `wal`: go on archiving for so long; the components all at once. */
   readonly streamSeconds: number;
+  /** How long another run that writes for the same component is waited for; 10 minutes unless given. */
+  readonly waitSeconds?: number | undefined;
   /** After a full backup; `dry-run` after any, and nothing is deleted. */
   readonly prune: "true" | "false" | "dry-run";
 }
@@ -138,11 +140,10 @@ async function backUp(
   try {
     const component = await service.load(name);
     const setting = await service.setting(name);
-    const outcome = await component.backup(setting, request.kind, context, {
-      streamSeconds: request.streamSeconds,
-    });
+    const { kind, streamSeconds, waitSeconds } = request;
+    const outcome = await component.backup(setting, kind, context, { streamSeconds, waitSeconds });
     const pruned = isPruned(request)
-      ? await component.prune(setting, context, { dryRun: request.prune === "dry-run" })
+      ? await component.prune(setting, context, { dryRun: request.prune === "dry-run", waitSeconds })
       : { backups: [], notes: [] };
     context.log.info(`${name}: ${describe(outcome)} in ${formatDuration(seconds())}`);
     return {

@@ -10,6 +10,7 @@
  * <component>/cluster.json
  * <component>/heartbeat.json
  * <component>/verified/<backup id>.json
+ * <component>/lease/<12 digits>.json
  * drills/<drill id>.json
  * ```
  */
@@ -152,6 +153,23 @@ export function clusterKey(component: string): string {
 /** When a run last succeeded. */
 export function heartbeatKey(component: string): string {
   return `${component}/heartbeat.json`;
+}
+
+/** All of a component's lease objects start with this. */
+export function leasePrefix(component: string): string {
+  return `${component}/lease/`;
+}
+
+/** Numbers have twelve digits, so that the newest is the last of a listing. */
+export function leaseKey(component: string, number: number): string {
+  return `${leasePrefix(component)}${String(number).padStart(12, "0")}.json`;
+}
+
+/** The number of a lease object's key; undefined when the key is another object's. */
+export function leaseNumber(component: string, key: string): number | undefined {
+  const prefix = leasePrefix(component);
+  const match = key.startsWith(prefix) ? /^(\d{12})\.json$/.exec(key.slice(prefix.length)) : null;
+  return match === null ? undefined : Number(match[1]);
 }
 
 /** All notes that a backup of the component was verified start with this. */

@@ -1,14 +1,19 @@
 import { randomBytes } from "node:crypto";
 import { claimCluster } from "../catalog/cluster.ts";
 import { readHeartbeat, writeHeartbeat } from "../catalog/heartbeat.ts";
+import type { HeldLease } from "../catalog/held-lease.ts";
 import { backupId } from "../catalog/layout.ts";
+import { takeLease, waitForLease } from "../catalog/lease.ts";
 import { lsn, segmentAt, segmentStart } from "../catalog/lsn.ts";
+import { removeOrphans } from "../catalog/orphans.ts";
 import type { RestorePoint } from "../catalog/wal.ts";
 import type { BackupOptions, BackupOutcome, ComponentSetting, Note, SlotReport } from "../component.ts";
 import type { Context } from "../context.ts";
 import { UserError } from "../errors.ts";
+import type { Store } from "../stores/store.ts";
 import { formatDuration } from "../values.ts";
 import type { PostgresConfig } from "./config.ts";
+import { leaseRequest, leaveToOther } from "./lease.ts";
 import { openMarker } from "./marker/write-marker.ts";
 import { type Connection, connect } from "./source/connection.ts";
 import { takeFullBackup } from "./source/full-backup.ts";
@@ -42,7 +47,11 @@ import { type Marked, type Pull, type PullResult, startPull } from "./wal/wal-pu
 
 /** Everything of a run that is known once the source has been checked. */
 export interface Run {
+  /** Its store is the lease's. */
   readonly setting: ComponentSetting<PostgresConfig>;
+  readonly lease: HeldLease;
+  /** As it is without the lease: only for taking back what this run wrote. */
+  readonly bareStore: Store;
   readonly archive: WalArchive;
   readonly sql: Connection;
   readonly identity: ClusterIdentity;
@@ -56,8 +65,9 @@ export interface Run {
 }
 
 /**
- * Backs the cluster up: WAL through the slot or from the archive's folder, and for `full` a base backup too. Nothing is written before server,
- * role and cluster have been checked, and a full backup's manifest is written last.
+ * Backs the cluster up: WAL through the slot or from the archive's folder, and for `full` a base backup too. One run at a
+ * time writes into a component's place; another one is waited for, and a short run with `wal` leaves its work to it. Nothing
+ * is written before server, role and cluster have been checked, and a full backup's manifest is written last.
  */
 export async function backupPostgres(
   setting: ComponentSetting<PostgresConfig>,
@@ -69,8 +79,14 @@ export async function backupPostgres(
   const endpoint = parseUri(setting.fill(["connection"], config.connection), context.env);
   // Asked for before anything is written: it fails when a variable of the runbook is not set.
   const { recipients } = setting.encryption;
+  const request = leaseRequest(setting, kind, options);
+  const began = performance.now();
+  // Before any connection: a server ends one on which nothing is said for long.
+  const other = await waitForLease(request, context);
+  if (other !== undefined) return leaveToOther(other, request, context);
   const connections: Connection[] = [];
   let pull: Pull | undefined;
+  let lease: HeldLease | undefined;
   async function open(mode: "sql" | "replication", database = endpoint.database): Promise<Connection> {
     const connection = await connect({ ...endpoint, database }, mode, context);
     connections.push(connection);
@@ -85,27 +101,45 @@ export async function backupPostgres(
     const opened = await openWriter({ setting, sql, role, identity }, connections, context);
     const { standby } = opened;
     await claimCluster(store, name, identity.systemIdentifier, context.signal);
+    const taken = await takeLease(request, context);
+    if ("who" in taken) return leaveToOther(taken, request, context);
+    lease = taken;
+    await removeOrphans(lease, name, context);
     const writer = await withMarker(opened.writer, setting, sql);
     if (standby?.primaryKnown) await catchUp(standby, writer, context);
 
     const { systemIdentifier } = identity;
-    const archive = { store, component: name, recipients, systemIdentifier };
-    const source = { setting, kind, sql, walSender, identity, writer, standby, archive };
+    const fenced = { ...setting, store: lease.store };
+    const archive = { store: lease.store, component: name, recipients, systemIdentifier };
+    const source = { setting: fenced, kind, sql, walSender, identity, writer, standby, archive };
     const pulling = await ("slot" in config.wal
       ? pullFromSlot(source, config.wal.slot, context)
       : pullFromFolder(source, setting.fill(["wal", "archive"], config.wal.archive), context));
     pull = pulling.pull;
 
-    const run: Run = { setting, archive, sql, identity, writer, standby, pull, openDatabase };
+    const run: Run = {
+      setting: fenced,
+      lease,
+      bareStore: store,
+      archive,
+      sql,
+      identity,
+      writer,
+      standby,
+      pull,
+      openDatabase,
+    };
+    const waited = (performance.now() - began) / 1000;
     const outcome =
       kind === "full"
         ? await takeFullBackup(run, newBackupId(context), () => open("replication"), context)
-        : await pullWal(run, options.streamSeconds ?? 0, context);
+        : await pullWal(run, Math.max(0, (options.streamSeconds ?? 0) - waited), context);
     return { ...outcome, slot: pulling.slot, notes: pulling.notes ?? [] };
   } finally {
     // Its connection first: that ends a wait for more WAL.
     await Promise.all(connections.map((connection) => connection.close()));
     await pull?.stop();
+    await lease?.release();
   }
 }
 

@@ -1,11 +1,14 @@
 import { manifestKey } from "../catalog/layout.ts";
+import { takeLease } from "../catalog/lease.ts";
 import { lsn, segmentAt } from "../catalog/lsn.ts";
 import type { BackupManifest } from "../catalog/manifest.ts";
+import { removeOrphans } from "../catalog/orphans.ts";
 import { type Pruned, prune, type WalStart } from "../catalog/prune.ts";
 import type { ComponentSetting, Note, PruneOptions, PruneOutcome } from "../component.ts";
 import type { Context } from "../context.ts";
 import type { PostgresConfig } from "./config.ts";
 import { readDetails } from "./details.ts";
+import { leaseRequest } from "./lease.ts";
 
 /** Deletes backups and WAL that the config's `retention` no longer asks for, and says in the log what and why. */
 export async function prunePostgres(
@@ -13,11 +16,32 @@ export async function prunePostgres(
   context: Context,
   options: PruneOptions = {},
 ): Promise<PruneOutcome> {
-  const { config, name, store } = setting;
-  if (config.retention === undefined) return { backups: [], notes: [] };
-  const dryRun = options.dryRun ?? false;
+  const { retention } = setting.config;
+  if (retention === undefined) return { backups: [], notes: [] };
+  if (options.dryRun) return await pruneNow(setting, retention, true, context);
+  const lease = await takeLease(leaseRequest(setting, "prune", options), context);
+  if ("who" in lease) {
+    const text = `retention deleted nothing this time, because ${lease.who}, holds the lease; the next full backup tries again.`;
+    context.log.warning(`${setting.name}: ${text}`);
+    return { backups: [], notes: [{ severity: "warning", text }] };
+  }
+  try {
+    await removeOrphans(lease, setting.name, context);
+    return await pruneNow({ ...setting, store: lease.store }, retention, false, context);
+  } finally {
+    await lease.release();
+  }
+}
+
+async function pruneNow(
+  setting: ComponentSetting<PostgresConfig>,
+  retention: { readonly keep: number; readonly minimum: number },
+  dryRun: boolean,
+  context: Context,
+): Promise<PruneOutcome> {
+  const { name, store } = setting;
   const request = {
-    policy: { keepSeconds: config.retention.keep, minimum: config.retention.minimum },
+    policy: { keepSeconds: retention.keep, minimum: retention.minimum },
     now: context.now(),
     walStart: (manifest: BackupManifest) => walStart(setting, manifest),
     dryRun,

@@ -7,6 +7,7 @@ import { formatBytes } from "../values.ts";
 import type { FileStoreConfig } from "./config.ts";
 import { explainFileError } from "./file-errors.ts";
 import { infoOf, listFiles, orUndefined } from "./file-list.ts";
+import { removeUnfinished } from "./file-unfinished.ts";
 import { writeWhole } from "./file-write.ts";
 import { interruptible } from "./interruptible.ts";
 import { checkKey, checkPrefix, prefixOf } from "./keys.ts";
@@ -183,6 +184,10 @@ export function openFileStore(config: FileStoreConfig, name: string, context: Co
         throwIfAborted(signal ?? context.signal);
         await remove(key);
       }
+    },
+    async removeUnfinished(prefix, before, signal) {
+      const folder = join(root, checkPrefix(prefix));
+      return saying(`Clearing ${folder}`, () => removeUnfinished(folder, before, signal ?? context.signal));
     },
     close() {
       for (const file of handles) void release(file).catch(() => undefined);

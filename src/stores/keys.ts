@@ -3,8 +3,8 @@ import { ToolError, UserError } from "../errors.ts";
 const MAX_KEY_BYTES = 1024;
 
 /**
- * The names of files that are not whole yet. No key may look like this, and listings skip them; one that is older
- * than any running job was left by a run that was killed and can be deleted.
+ * The names of files that are not whole yet. No key may look like this, and listings skip them; a run
+ * that was killed leaves them, and {@link Store.removeUnfinished} removes them.
  */
 export const UNFINISHED = /^\.drillbook-[0-9a-z-]+\.partial$/;
 

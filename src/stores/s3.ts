@@ -10,6 +10,7 @@ import { download, explainDenied } from "./s3-download.ts";
 import { statusOf } from "./s3-errors.ts";
 import { openLink, type S3Link } from "./s3-link.ts";
 import { listObjects } from "./s3-list.ts";
+import { abortUploads } from "./s3-unfinished.ts";
 import { upload } from "./s3-upload.ts";
 import { anySignal } from "./signals.ts";
 import { type GetOptions, type ObjectInfo, ObjectMissing, type Store } from "./store.ts";
@@ -64,6 +65,7 @@ export async function openS3Store(
       for (const key of keys) checkKey(key);
       await remove(keys, until(signal));
     },
+    removeUnfinished: (prefix, before, signal) => abortUploads(link, prefix, before, until(signal)),
     close: () => link.client.destroy(),
   };
 }

@@ -44,6 +44,11 @@ export interface Store {
    * others of the same call may be gone then.
    */
   delete(keys: readonly string[], signal?: AbortSignal): Promise<void>;
+  /**
+   * Removes what writers that were killed left below a prefix and no listing shows: temporary files, multipart uploads that
+   * were never completed. Only what was last touched before that moment, by the store's clock. Returns how many.
+   */
+  removeUnfinished(prefix: string, before: Date, signal?: AbortSignal): Promise<number>;
   /** Frees sockets. */
   close(): void;
 }

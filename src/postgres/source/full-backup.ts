@@ -109,9 +109,11 @@ async function takeAndList(
   };
   await assertObjectsStored(run, manifest, context);
   const key = manifestKey(name, id);
+  await run.lease.assertHeld(context.signal);
   if (!(await store.create(key, encodeDocument(manifest), context.signal))) {
     throw new ToolError(`${store.describe(key)} exists already: run the backup again.`);
   }
+  await assertStillHeld(run, key, context);
   await writeBeat(run, "full", id, pulled, point, context);
   const stored = manifest.objects.reduce((sum, object) => sum + object.storedBytes, 0);
   return { manifest, bytes: stored + pulled.bytes, recoverableUntil: recoverableUntil(point) };
@@ -169,6 +171,18 @@ async function assertObjectsStored(run: Run, manifest: BackupManifest, context: 
   }
 }
 
+/**
+ * Another run that took over just before the manifest was written may have cleared the parts away as those of a dead one.
+ */
+async function assertStillHeld({ lease, bareStore }: Run, key: string, context: Context): Promise<void> {
+  try {
+    await lease.assertHeld(context.signal);
+  } catch (error) {
+    await bareStore.delete([key], AbortSignal.timeout(CLEAN_UP_MS));
+    throw error;
+  }
+}
+
 /** Best effort, also when the run was stopped: what is left is not listed as a backup anyway. */
 async function removeUnlisted(run: Run, id: string, context: Context): Promise<void> {
   const { store, component } = run.archive;
@@ -180,7 +194,7 @@ async function removeUnlisted(run: Run, id: string, context: Context): Promise<v
     await store.delete(keys, signal);
   } catch {
     context.log.warning(
-      `Parts of the unfinished backup ${id} remain in ${store.describe(backupPrefix(component, id))}: it is not listed, and retention removes them later.`,
+      `Parts of the unfinished backup ${id} remain in ${store.describe(backupPrefix(component, id))}: it is not listed, and the next run removes them.`,
     );
   }
 }

@@ -157,6 +157,7 @@ export function spiedStore(store: Store): Store & { readonly reads: string[] } {
     list: (prefix, signal) => store.list(prefix, signal),
     stat: (key, signal) => store.stat(key, signal),
     delete: (keys, signal) => store.delete(keys, signal),
+    removeUnfinished: (prefix, before, signal) => store.removeUnfinished(prefix, before, signal),
     close: () => undefined,
   };
 }

@@ -36,6 +36,7 @@ const hanging = {
   list: store.list.bind(store),
   stat: store.stat.bind(store),
   delete: store.delete.bind(store),
+  removeUnfinished: store.removeUnfinished.bind(store),
   close: store.close.bind(store),
   get: (key: string, options?: Parameters<typeof store.get>[1]) =>
     mode === "hang-wal" && key.endsWith(".zst") && key.includes("/wal/")
