@@ -12,11 +12,22 @@ import { parseDuration } from "./values.ts";
 const DURATION = /^(?=\d)(?:\d+d)?(?:\d+h)?(?:\d+m)?(?:\d+s)?$/;
 const DURATION_WORDS = "must be a duration such as 45s, 10m, 4h, 30d or 1h30m";
 
-/** A duration longer than zero; seconds once parsed. */
-export function duration(description: string, example: string) {
+function durationShape() {
   return z
     .string({ error: (issue) => `${DURATION_WORDS}, not ${quote(issue.input)}` })
-    .regex(DURATION, { error: (issue) => `${DURATION_WORDS}, not ${quote(issue.input)}` })
+    .regex(DURATION, { error: (issue) => `${DURATION_WORDS}, not ${quote(issue.input)}` });
+}
+
+/** A duration longer than zero, kept as text: for a config that is parsed again once its variables are filled. */
+export function durationText(description: string, example: string) {
+  return durationShape()
+    .refine((text) => parseDuration(text) !== 0, { error: "must be longer than zero" })
+    .meta({ description, examples: [example] });
+}
+
+/** A duration longer than zero; seconds once parsed. */
+export function duration(description: string, example: string) {
+  return durationShape()
     .transform((text, context) => {
       const seconds = parseDuration(text);
       if (seconds !== undefined && seconds > 0) return seconds;

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { durationText } from "../schema-parts.ts";
 
 const encryption = z
   .strictObject({
@@ -48,6 +49,15 @@ const s3 = z
       .describe(
         "Puts the bucket into the path instead of the host name. Default: true with an endpoint, false without.",
       ),
+    retry: z
+      .strictObject({
+        within: durationText(
+          "A request that fails is tried again for so long, with pauses that grow up to 20 s. Default: 2m.",
+          "5m",
+        ),
+      })
+      .optional()
+      .describe("How patient the store is with its network and with itself."),
     encryption: encryption.optional(),
   })
   .describe(

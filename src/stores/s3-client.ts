@@ -17,7 +17,7 @@ export interface S3Tuning {
 }
 
 export const S3_TUNING: S3Tuning = {
-  retry: { attempts: 10, baseMs: 250, capMs: 20_000 },
+  retry: { withinMs: 2 * 60_000, baseMs: 250, capMs: 20_000 },
   connectMs: 10_000,
   idleMs: 60_000,
 };

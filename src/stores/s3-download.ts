@@ -1,7 +1,7 @@
 import { Readable } from "node:stream";
 import { GetObjectCommand } from "@aws-sdk/client-s3";
 import { codeOf, DefectError, messageOf, ToolError } from "../errors.ts";
-import { mayRetry, pauseMs } from "./retry.ts";
+import { nextPause } from "./retry.ts";
 import { s3Code, statusOf } from "./s3-errors.ts";
 import type { S3Link } from "./s3-link.ts";
 import { abortedBy, sleep } from "./signals.ts";
@@ -45,6 +45,8 @@ async function* deliver(
   let opened = first;
   let delivered = 0;
   let failures = 0;
+  /** When something arrived last, or was asked for first. */
+  let progress = performance.now();
   for (;;) {
     let broken: unknown;
     try {
@@ -53,6 +55,7 @@ async function* deliver(
         const wanted = received.subarray(0, total - delivered);
         delivered += wanted.byteLength;
         failures = 0;
+        progress = performance.now();
         if (wanted.byteLength > 0) yield wanted;
         // Only a body that is too long is cut off: one that may end by itself leaves its connection for the next request.
         if (wanted.byteLength < received.byteLength) break;
@@ -75,7 +78,8 @@ async function* deliver(
 
     failures += 1;
     const said = `the body ended after ${delivered} of ${total} bytes`;
-    if (!mayRetry(link.tuning.retry, failures, {})) {
+    const pause = nextPause(link.tuning.retry, failures, performance.now() - progress);
+    if (pause === undefined) {
       throw new ToolError(
         `Reading ${link.describe(key)} failed: ${said}; check the network and proxy, then try again.`,
         {
@@ -85,7 +89,7 @@ async function* deliver(
     }
     const why = broken === undefined ? said : messageOf(broken);
     link.log.debug(`Reading ${link.describe(key)} again from byte ${offset + delivered}: ${why}`);
-    await sleep(pauseMs(link.tuning.retry, failures), signal);
+    await sleep(pause, signal);
     const rest = { offset: offset + delivered, length: total - delivered };
     opened = await openBody(link, key, rest, signal, first.etag);
   }

@@ -52,6 +52,10 @@ const RETRIED_CODES = new Set([
   "EPIPE",
   "ETIMEDOUT",
   "ERR_STREAM_PREMATURE_CLOSE",
+  // What was sent did not arrive as it was sent: its SHA-256 is part of every request's signature.
+  "BadDigest",
+  "IncompleteBody",
+  "XAmzContentSHA256Mismatch",
   "TimeoutError",
   "InternalError",
   "RequestTimeout",
@@ -86,7 +90,15 @@ export function s3RetryAdvice(error: unknown, reached: boolean): RetryAdvice | u
   if (RETRIED_CODES.has(code) || (status !== undefined && RETRIED_STATUS.has(status))) {
     return { afterMs: retryAfterMs(header(error, "retry-after")) };
   }
+  // An answer that cannot be read: cut short, or what HTTP's parser trips over.
+  if (code.startsWith("HPE_") || isUnreadable(error, status)) return {};
   return undefined;
+}
+
+/** An answer that says it is a success, but whose XML the SDK cannot read. */
+function isUnreadable(error: unknown, status: number | undefined): boolean {
+  if (error instanceof ToolError || error instanceof DefectError) return false;
+  return error instanceof Error && status !== undefined && status < 300;
 }
 
 /** Milliseconds of a Retry-After header: seconds, or a date. */
@@ -139,6 +151,8 @@ const SENTENCES: Readonly<Record<string, (call: S3Call, place: S3Place, error: u
   EAI_AGAIN: unknownHost,
   ECONNREFUSED: (call, place) =>
     `${call.subject}: nothing answers at ${place.host}; check endpoint and port of the store "${place.name}" and that the service runs.`,
+  BadDigest: garbled,
+  XAmzContentSHA256Mismatch: garbled,
   EPROTO: (call, place) => tls(call, place, "it does not speak TLS; write http:// if that is meant"),
   ERR_SSL_WRONG_VERSION_NUMBER: (call, place) =>
     tls(call, place, "it does not speak TLS; write http:// if that is meant"),
@@ -157,6 +171,10 @@ function expired(call: S3Call): string {
 
 function unknownHost(call: S3Call, place: S3Place): string {
   return `${call.subject}: the name of ${place.host} is not known; check endpoint, region and path-style of the store "${place.name}".`;
+}
+
+function garbled(call: S3Call, place: S3Place): string {
+  return `${call.subject}: what arrives at ${place.host} is not what was sent, each time anew; something on the way changes the bytes: check the network and proxy, and use https.`;
 }
 
 function badToken(call: S3Call): string {
@@ -223,13 +241,13 @@ function byKind(
   if (code === "TimeoutError" || code === "ETIMEDOUT") {
     return `${call.subject}: ${place.host} did not answer in time; check the network, firewall and proxy, then try again.`;
   }
-  if (status !== undefined && status >= 500) {
-    return `${call.subject}: ${place.host} keeps answering ${status} (${code}); try again later.`;
+  if (status !== undefined && (status >= 500 || status === 429)) {
+    return `${call.subject}: ${place.host} keeps answering ${status} (${code}); try again later, or give the store "${place.name}" more time with its key retry.`;
   }
   if (status !== undefined) {
     return `${call.subject}: ${place.host} answered ${status} (${code}) to ${call.action}: ${firstLine(error)}`;
   }
-  return `${call.subject}: the connection to ${place.host} failed (${code}): ${firstLine(error)}`;
+  return `${call.subject}: the connection to ${place.host} failed (${code}): ${firstLine(error)}; check the network and proxy, then try again.`;
 }
 
 function firstLine(error: unknown): string {

@@ -1,6 +1,7 @@
 import { HeadBucketCommand, HeadObjectCommand } from "@aws-sdk/client-s3";
 import type { Context } from "../context.ts";
 import { ToolError } from "../errors.ts";
+import { parseDuration } from "../values.ts";
 import type { S3StoreConfig } from "./config.ts";
 import { checkKey } from "./keys.ts";
 import { endpointOf, isAws, S3_TUNING, type S3Tuning } from "./s3-client.ts";
@@ -23,8 +24,9 @@ export async function openS3Store(
   config: S3StoreConfig,
   name: string,
   context: Context,
-  tuning: S3Tuning = S3_TUNING,
+  defaults: S3Tuning = S3_TUNING,
 ): Promise<Store> {
+  const tuning = tunedBy(config, defaults);
   const endpoint = endpointOf(config, name, context.env);
   const link = await openLink(config, name, context, tuning);
   const remove = batchDelete(link, !isAws(endpoint));
@@ -68,6 +70,11 @@ export async function openS3Store(
     removeUnfinished: (prefix, before, signal) => abortUploads(link, prefix, before, until(signal)),
     close: () => link.client.destroy(),
   };
+}
+
+function tunedBy({ retry }: S3StoreConfig, tuning: S3Tuning): S3Tuning {
+  const seconds = retry === undefined ? undefined : parseDuration(retry.within);
+  return seconds === undefined ? tuning : { ...tuning, retry: { ...tuning.retry, withinMs: seconds * 1000 } };
 }
 
 async function* nothing(): AsyncGenerator<Uint8Array> {}

@@ -39,7 +39,7 @@ function connections(server: Server): Promise<number> {
 }
 
 /** Spoils one exchange: true when it answered (or cut the connection) itself, false to let the request through. */
-type Trouble = (request: IncomingMessage, response: ServerResponse) => boolean | Promise<boolean>;
+export type Trouble = (request: IncomingMessage, response: ServerResponse) => boolean | Promise<boolean>;
 
 export interface TroubledProxy extends Listening {
   /** Set to spoil requests; undefined lets everything through. */

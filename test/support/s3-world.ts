@@ -8,7 +8,7 @@ import { startS3, type TestS3 } from "./s3.ts";
 
 /** Real waiting times would only make the tests slow. */
 const QUICK: S3Tuning = {
-  retry: { attempts: 4, baseMs: 1, capMs: 5 },
+  retry: { withinMs: 60_000, attempts: 4, baseMs: 1, capMs: 5 },
   connectMs: 10_000,
   idleMs: 30_000,
 };

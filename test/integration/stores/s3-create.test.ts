@@ -3,6 +3,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { ToolError } from "../../../src/errors.ts";
 import { readAll } from "../../../src/stores/store.ts";
 import { answerS3Error, forward } from "../../support/http.ts";
+import { honourConditions, isConditional } from "../../support/s3-conditions.ts";
 import { type S3World, startS3World } from "../../support/s3-world.ts";
 
 let world: S3World;
@@ -14,23 +15,8 @@ beforeAll(async () => {
 afterAll(() => world.close());
 afterEach(() => world.reset());
 
-const isConditional = (request: IncomingMessage): boolean => request.headers["if-none-match"] === "*";
-
-/** Makes the hop honour `If-None-Match: *`, one write at a time, as S3, R2 and MinIO do. */
-function honourConditions(): void {
-  let queue = Promise.resolve();
-  world.proxy.trouble = async (request, response) => {
-    if (!isConditional(request)) return false;
-    const turn = queue;
-    const { promise, resolve } = Promise.withResolvers<void>();
-    queue = promise;
-    await turn;
-    response.once("close", resolve);
-    const there = await fetch(new URL(request.url ?? "/", world.s3.endpoint), { method: "HEAD" });
-    if (!there.ok) return false;
-    request.resume();
-    return answerS3Error(response, 412, "PreconditionFailed");
-  };
+function honour(): void {
+  world.proxy.trouble = honourConditions(world.s3.endpoint);
 }
 
 function freshKey(): string {
@@ -44,7 +30,7 @@ function sentBy(from: number): string[] {
 
 describe("where the store honours If-None-Match", () => {
   test("of several that create the same key at once exactly one wins", async () => {
-    honourConditions();
+    honour();
     const opened = await Promise.all([1, 2, 3, 4].map(() => world.open()));
     for (let round = 0; round < 10; round += 1) {
       const key = freshKey();
@@ -58,7 +44,7 @@ describe("where the store honours If-None-Match", () => {
   });
 
   test("a create is one request once that is known", async () => {
-    honourConditions();
+    honour();
     const { store } = await world.open();
     await store.create(freshKey(), Buffer.from("x"));
     const before = world.proxy.requests.length;
@@ -67,14 +53,14 @@ describe("where the store honours If-None-Match", () => {
   });
 
   test("a create whose answer was lost still knows that it won", async () => {
-    honourConditions();
+    honour();
     const { store } = await world.open();
     await store.create(freshKey(), Buffer.from("x"));
-    const honour = world.proxy.trouble;
+    const honoured = world.proxy.trouble;
     const loseOne = (): void => {
       let lost = false;
       world.proxy.trouble = (request, response) => {
-        if (!isConditional(request) || lost) return honour?.(request, response) ?? false;
+        if (!isConditional(request) || lost) return honoured?.(request, response) ?? false;
         lost = true;
         return loseAnswer(request, response);
       };

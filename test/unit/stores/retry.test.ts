@@ -1,10 +1,10 @@
 import { describe, expect, test } from "vitest";
 import { AbortedError } from "../../../src/errors.ts";
-import { mayRetry, pauseMs, withRetries } from "../../../src/stores/retry.ts";
+import { nextPause, pauseMs, withRetries } from "../../../src/stores/retry.ts";
 import { retryAfterMs, s3RetryAdvice } from "../../../src/stores/s3-errors.ts";
 
-const POLICY = { attempts: 4, baseMs: 100, capMs: 1_000 };
-const QUICK = { attempts: 4, baseMs: 1, capMs: 1 };
+const POLICY = { withinMs: 60_000, attempts: 4, baseMs: 100, capMs: 1_000 };
+const QUICK = { withinMs: 60_000, attempts: 4, baseMs: 1, capMs: 1 };
 const never = new AbortController().signal;
 
 describe("a pause between attempts", () => {
@@ -27,9 +27,15 @@ describe("a pause between attempts", () => {
     for (let n = 0; n < 100; n += 1) expect(pauseMs(POLICY, 1, 5_000)).toBeGreaterThanOrEqual(5_000);
   });
 
-  test("of more than five minutes is no pause: the work fails", () => {
-    expect(mayRetry(POLICY, 1, { afterMs: 300_000 })).toBe(true);
-    expect(mayRetry(POLICY, 1, { afterMs: 301_000 })).toBe(false);
+  test("that does not fit into the time that is left is no pause: the work fails", () => {
+    expect(nextPause(POLICY, 1, 50_000, { afterMs: 10_000 })).toBe(10_000);
+    expect(nextPause(POLICY, 1, 50_001, { afterMs: 10_000 })).toBeUndefined();
+  });
+
+  test("ends with the time, so that the last attempt is made then, and none after it", () => {
+    const slow = { withinMs: 60_000, baseMs: 1e9, capMs: 1e9 };
+    expect(nextPause(slow, 1, 59_990)).toBeLessThanOrEqual(10);
+    expect(nextPause(slow, 1, 60_000)).toBeUndefined();
   });
 });
 
@@ -69,7 +75,7 @@ describe("work that fails", () => {
   test("does not wait for its next attempt once it is stopped", async () => {
     const controller = new AbortController();
     const waiting = withRetries(
-      { attempts: 2, baseMs: 60_000, capMs: 60_000 },
+      { withinMs: 600_000, attempts: 2, baseMs: 60_000, capMs: 60_000 },
       controller.signal,
       () => Promise.reject(new Error("no")),
       () => ({ afterMs: 60_000 }),
