@@ -10,6 +10,7 @@ import {
 import { release } from "../release.ts";
 import { createHeader, findHeader, openHeader } from "./age.ts";
 import { DamagedArchive } from "./damage.ts";
+import { ONE_LOOK, type SecondLook } from "./second-look.ts";
 
 /*
  * The payload of an age v1 file (https://age-encryption.org/v1): chunks of 64 KiB, each sealed with ChaCha20-Poly1305. The
@@ -105,6 +106,7 @@ export async function* openStream(
   source: AsyncIterable<Uint8Array>,
   identity: string,
   subject: string,
+  look: SecondLook = ONE_LOOK,
 ): AsyncGenerator<Buffer, void, void> {
   let start: Buffer = NOTHING;
   let opener: ChunkOpener | undefined;
@@ -114,12 +116,10 @@ export async function* openStream(
       continue;
     }
     start = Buffer.concat([start, piece]);
-    const headerBytes = findHeader(start, subject);
-    if (headerBytes === undefined || start.length < headerBytes + NONCE) continue;
-    const fileKey = await openHeader(start.subarray(0, headerBytes), identity, subject);
-    const key = payloadKey(fileKey, start.subarray(headerBytes, headerBytes + NONCE));
-    opener = new ChunkOpener(key, subject);
-    yield* opener.push(start.subarray(headerBytes + NONCE));
+    const found = await look.settle(0, start, (bytes) => readStart(bytes, identity, subject));
+    if (found === undefined) continue;
+    opener = new ChunkOpener(found, subject, look);
+    yield* opener.push(start.subarray(found.headerBytes + NONCE));
     start = NOTHING;
   }
   if (opener === undefined) {
@@ -131,23 +131,43 @@ export async function* openStream(
         : "is truncated: it ends inside its age header.",
     );
   }
-  yield opener.end();
+  yield await opener.end();
+}
+
+/** What stands before the payload. */
+interface Start {
+  readonly headerBytes: number;
+  readonly fileKey: Uint8Array;
+  readonly nonce: Buffer;
+}
+
+/** Undefined when it is not complete yet. */
+async function readStart(bytes: Uint8Array, identity: string, subject: string): Promise<Start | undefined> {
+  const start = Buffer.from(bytes);
+  const headerBytes = findHeader(start, subject);
+  if (headerBytes === undefined || start.length < headerBytes + NONCE) return undefined;
+  const fileKey = await openHeader(start.subarray(0, headerBytes), identity, subject);
+  return { headerBytes, fileKey, nonce: start.subarray(headerBytes, headerBytes + NONCE) };
 }
 
 /** Opens chunk after chunk. Keeps the newest whole chunk back until it is known whether it is the last. */
 class ChunkOpener {
-  readonly #key: KeyObject;
+  readonly #start: Start;
+  readonly #look: SecondLook;
   readonly #subject: string;
+  #key: KeyObject;
   readonly #kept = Buffer.allocUnsafeSlow(SEALED_CHUNK);
   #keptBytes = 0;
   #counter = 0;
 
-  constructor(key: KeyObject, subject: string) {
-    this.#key = key;
+  constructor(start: Start, subject: string, look: SecondLook) {
+    this.#start = start;
+    this.#look = look;
+    this.#key = payloadKey(start.fileKey, start.nonce);
     this.#subject = subject;
   }
 
-  *push(piece: Uint8Array): Generator<Buffer, void, void> {
+  async *push(piece: Uint8Array): AsyncGenerator<Buffer, void, void> {
     let offset = 0;
     while (this.#keptBytes + piece.length - offset > SEALED_CHUNK) {
       let sealed = piece.subarray(offset, offset + SEALED_CHUNK);
@@ -160,19 +180,19 @@ class ChunkOpener {
       } else {
         offset += SEALED_CHUNK;
       }
-      const plain = this.#open(sealed, false);
-      if (plain === undefined) throw this.#unauthentic(sealed);
+      const plain = this.#open(sealed, false) ?? (await this.#openAgain(sealed, false));
       this.#counter += 1;
+      this.#look.proven(this.#offset());
       yield plain;
     }
     this.#kept.set(piece.subarray(offset), this.#keptBytes);
     this.#keptBytes += piece.length - offset;
   }
 
-  end(): Buffer {
+  async end(): Promise<Buffer> {
     const sealed = this.#kept.subarray(0, this.#keptBytes);
-    const plain = sealed.length < TAG ? undefined : this.#open(sealed, true);
-    if (plain === undefined) throw this.#badEnd(sealed);
+    const plain =
+      (sealed.length < TAG ? undefined : this.#open(sealed, true)) ?? (await this.#openAgain(sealed, true));
     if (plain.length === 0 && this.#counter > 0) {
       throw new DamagedArchive(
         this.#subject,
@@ -181,6 +201,24 @@ class ChunkOpener {
       );
     }
     return plain;
+  }
+
+  /** Where the chunk begins in the file. */
+  #offset(): number {
+    return this.#start.headerBytes + NONCE + this.#counter * SEALED_CHUNK;
+  }
+
+  /** A second look at a chunk that is not authentic; with the first, at the nonce before it, which nothing else proves. */
+  async #openAgain(sealed: Uint8Array, last: boolean): Promise<Buffer> {
+    const nonce = this.#counter === 0 ? this.#start.nonce : NOTHING;
+    const bytes = Buffer.concat([nonce, sealed]);
+    return await this.#look.settle(this.#offset() - nonce.length, bytes, (again) => {
+      if (nonce.length > 0) this.#key = payloadKey(this.#start.fileKey, again.subarray(0, NONCE));
+      const chunk = again.subarray(nonce.length);
+      const plain = chunk.length < TAG ? undefined : this.#open(chunk, last);
+      if (plain !== undefined) return plain;
+      throw last ? this.#badEnd(chunk) : this.#unauthentic(chunk);
+    });
   }
 
   /** The chunk's content, or undefined when it is not authentic at this place. */

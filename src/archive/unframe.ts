@@ -10,7 +10,7 @@ import { FRAMES_IN_FLIGHT } from "./frames.ts";
 const decompress = promisify(zstdDecompress);
 
 /** Frames up to this content are decompressed whole and in parallel; larger ones, or of unknown size, as a stream. */
-const MAX_WHOLE_FRAME = 16 * 2 ** 20;
+export const MAX_WHOLE_FRAME = 16 * 2 ** 20;
 /** zstd never makes data longer than by this; a frame that is, could fill memory. */
 const MAX_WHOLE_COMPRESSED = MAX_WHOLE_FRAME + MAX_WHOLE_FRAME / 128;
 const STREAM_CHUNK = 2 ** 20;
@@ -140,7 +140,11 @@ async function gather(body: AsyncIterable<Uint8Array>, subject: string): Promise
 }
 
 /** That the content has the size that the header says is checked by zstd. */
-async function decompressWhole(compressed: Buffer, contentBytes: number, subject: string): Promise<Buffer> {
+export async function decompressWhole(
+  compressed: Uint8Array,
+  contentBytes: number,
+  subject: string,
+): Promise<Buffer> {
   try {
     return await decompress(compressed, {
       // One byte more than needed: zlib sees in the same visit to the thread pool that there is nothing left.

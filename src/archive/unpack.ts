@@ -1,7 +1,9 @@
 import { AbortedError, UserError } from "../errors.ts";
 import { openStream } from "./age-stream.ts";
 import { DamagedArchive } from "./damage.ts";
+import { decompressKnown } from "./known-frames.ts";
 import { abortable, Meter } from "./metered.ts";
+import { ONE_LOOK, type Reread, readSettled, secondLook } from "./second-look.ts";
 import { decompressFrames } from "./unframe.ts";
 
 export interface UnpackOptions {
@@ -17,6 +19,11 @@ export interface UnpackOptions {
   readonly storedSha256?: string | undefined;
   readonly storedBytes?: number | undefined;
   readonly signal?: AbortSignal | undefined;
+  /**
+   * Fetches bytes of the object again, at any offset below `storedBytes`. With it, bytes that seem damaged are read a second
+   * time where `frames` or age cut the object into pieces, so that it is not called damaged for a fault on the way.
+   */
+  readonly reread?: Reread | undefined;
 }
 
 /**
@@ -42,12 +49,28 @@ export async function* unpack(
       `${subject} is sealed with age: give the private key (AGE-SECRET-KEY-1…) as encryption.identity of its store.`,
     );
   }
-  const intake = new Intake(abortable(source, signal));
+  const known = frames?.length === 0 ? undefined : frames;
+  const { reread } = options;
+  const inPieces = reread !== undefined && (sealed || known !== undefined);
+  const intake = new Intake(abortable(source, signal), inPieces);
+  const look = inPieces
+    ? secondLook(
+        subject,
+        reread,
+        (end) => intake.proven(end),
+        (offset, bytes) => intake.mend(offset, bytes),
+      )
+    : ONE_LOOK;
   try {
-    const opened = sealed ? openStream(intake, identity ?? "", subject) : intake;
-    yield* decompressFrames(opened, subject, frames?.length === 0 ? undefined : frames);
+    if (inPieces && !sealed) yield* decompressKnown(intake, subject, known ?? [], look);
+    else {
+      const opened = sealed ? openStream(intake, identity ?? "", subject, look) : intake;
+      yield* decompressFrames(opened, subject, known);
+    }
+    intake.settle();
     const difference = compare(intake, options);
-    if (difference !== undefined) throw difference;
+    // Some bits mean nothing to those who open the pieces.
+    if (difference !== undefined && !(await isWholeAfterAll(difference, options))) throw difference;
   } catch (error) {
     if (!(error instanceof DamagedArchive)) throw error;
     await intake.drain(error.kind === "wrong-key" ? WRONG_KEY_DRAIN : Number.POSITIVE_INFINITY);
@@ -55,6 +78,25 @@ export async function* unpack(
   } finally {
     await intake.close();
   }
+}
+
+const REREAD_BYTES = 8 * 2 ** 20;
+
+/** Whether another reading of the whole object gives its digest. */
+async function isWholeAfterAll(difference: DamagedArchive, options: UnpackOptions): Promise<boolean> {
+  const { subject, storedBytes = 0, storedSha256, reread, signal } = options;
+  if (difference.kind === "truncated" || reread === undefined || storedSha256 === undefined) return false;
+  return await readSettled(subject, async (tap) => {
+    const meter = new Meter();
+    async function* whole(read: Reread): AsyncGenerator<Uint8Array> {
+      for (let at = 0; at < storedBytes; at += REREAD_BYTES) {
+        yield await read(at, Math.min(REREAD_BYTES, storedBytes - at));
+      }
+    }
+    for await (const chunk of abortable(tap(whole(reread)), signal)) meter.add(chunk);
+    if (meter.sha256() !== storedSha256.toLowerCase()) throw difference;
+    return true;
+  });
 }
 
 /** How the stored bytes differ from what was recorded when they were written. */
@@ -86,14 +128,20 @@ function compare(intake: Intake, options: UnpackOptions): DamagedArchive | undef
   return undefined;
 }
 
-/** The stored bytes on their way in: measured, and still readable after whoever reads them gave up. */
+/**
+ * The stored bytes on their way in: measured, and still readable after whoever reads them gave up. With `lagging`, they are
+ * measured when they are proven, so that they can be mended until then.
+ */
 class Intake implements AsyncIterable<Uint8Array> {
   readonly meter = new Meter();
   readonly #source: AsyncIterator<Uint8Array, void, void>;
+  readonly #unproven: Uint8Array[] = [];
+  #lagging: boolean;
   ended = false;
 
-  constructor(source: AsyncGenerator<Uint8Array, void, void>) {
+  constructor(source: AsyncGenerator<Uint8Array, void, void>, lagging: boolean) {
     this.#source = source;
+    this.#lagging = lagging;
   }
 
   [Symbol.asyncIterator](): AsyncIterator<Uint8Array, void, void> {
@@ -104,12 +152,42 @@ class Intake implements AsyncIterable<Uint8Array> {
   async #next(): Promise<IteratorResult<Uint8Array, void>> {
     const next = await this.#source.next();
     if (next.done === true) this.ended = true;
+    else if (this.#lagging) this.#unproven.push(next.value);
     else this.meter.add(next.value);
     return next;
   }
 
+  proven(end: number): void {
+    for (let left = end - this.meter.bytes; left > 0; ) {
+      const chunk = this.#unproven.shift();
+      if (chunk === undefined) return;
+      const piece = chunk.subarray(0, left);
+      this.meter.add(piece);
+      left -= piece.length;
+      if (piece.length < chunk.length) this.#unproven.unshift(chunk.subarray(piece.length));
+    }
+  }
+
+  /** Puts the right bytes in the place of those that arrived wrong. */
+  mend(offset: number, bytes: Uint8Array): void {
+    let at = this.meter.bytes;
+    for (const chunk of this.#unproven) {
+      const from = Math.max(at, offset);
+      const to = Math.min(at + chunk.length, offset + bytes.length);
+      if (from < to) chunk.set(bytes.subarray(from - offset, to - offset), from - at);
+      at += chunk.length;
+    }
+  }
+
+  /** Measures everything that arrived, proven or not. */
+  settle(): void {
+    this.#lagging = false;
+    this.proven(Number.POSITIVE_INFINITY);
+  }
+
   /** Reads on for the digest's sake, at most so many bytes; a source that fails now changes nothing. */
   async drain(limit: number): Promise<void> {
+    this.settle();
     const start = this.meter.bytes;
     try {
       while (!this.ended && this.meter.bytes - start <= limit) await this.#next();

@@ -28,10 +28,8 @@ export async function* getParallel(
   const stop = new AbortController();
   const signal = anySignal(options.signal, stop.signal);
 
-  async function fetchRange(offset: number): Promise<Buffer> {
-    const length = Math.min(rangeBytes, bytes - offset);
-    const body = await store.get(key, { signal, range: { offset, length } });
-    return readExactly(body, length, store.describe(key));
+  function fetchRange(offset: number): Promise<Buffer> {
+    return getRange(store, key, { offset, length: Math.min(rangeBytes, bytes - offset) }, signal);
   }
 
   const pending: Promise<Buffer>[] = [];
@@ -55,4 +53,14 @@ export async function* getParallel(
     stop.abort();
     await Promise.allSettled(pending);
   }
+}
+
+/** These bytes of an object. Throws what {@link Store.get} throws. */
+export async function getRange(
+  store: Store,
+  key: string,
+  range: { readonly offset: number; readonly length: number },
+  signal: AbortSignal | undefined,
+): Promise<Buffer> {
+  return readExactly(await store.get(key, { signal, range }), range.length, store.describe(key));
 }

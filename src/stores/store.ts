@@ -68,6 +68,17 @@ export class ObjectMissing extends Error {
 /** The store answered that an object may not be deleted: by a lock on it, a policy, or the mode of a folder. */
 export class DeletionRefused extends ToolError {}
 
+/** What arrived is proven not to be what the store holds, or is another thing each time: nothing is proven of the object. */
+export class GarbledRead extends ToolError {
+  constructor(subject: string, options: { readonly cause?: unknown } = {}) {
+    super(
+      `${subject} does not arrive as it lies in the store: something on the way changes its bytes; check the network and proxy, use https, then try again.`,
+      options,
+    );
+    this.name = "GarbledRead";
+  }
+}
+
 /** The names of an object's sub-"folders" are not part of the interface: list a prefix and cut the keys. */
 export async function readAll(body: AsyncIterable<Uint8Array>): Promise<Buffer> {
   const chunks: Uint8Array[] = [];

@@ -1,4 +1,5 @@
 import { pack, packedSuffix } from "../../archive/pack.ts";
+import { readSettled } from "../../archive/second-look.ts";
 import { unpack } from "../../archive/unpack.ts";
 import { objectKey } from "../../catalog/layout.ts";
 import type { BackupManifest, BackupObject } from "../../catalog/manifest.ts";
@@ -55,13 +56,15 @@ export async function readCensus(
   const key = objectKey(name, manifest.id, object.name);
   const subject = store.describe(key);
   const { sealed, frames, storedSha256, storedBytes } = object;
-  const stored = getParallel(store, key, { bytes: storedBytes, signal });
   const identity = sealed ? encryption.identity() : undefined;
   let bytes: Buffer;
   try {
-    bytes = await readAll(
-      unpack(stored, { subject, sealed, identity, frames, storedSha256, storedBytes, signal }),
-    );
+    bytes = await readSettled(subject, async (tap) => {
+      const stored = tap(getParallel(store, key, { bytes: storedBytes, signal }));
+      return await readAll(
+        unpack(stored, { subject, sealed, identity, frames, storedSha256, storedBytes, signal }),
+      );
+    });
   } catch (error) {
     if (!(error instanceof ObjectMissing)) throw error;
     const message = `${subject} is missing: the backup ${manifest.id} is incomplete.`;

@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { rename } from "node:fs/promises";
 import { join } from "node:path";
+import { readSettled } from "../../archive/second-look.ts";
 import { readTar } from "../../archive/tar.ts";
 import { unpack } from "../../archive/unpack.ts";
 import { objectKey } from "../../catalog/layout.ts";
@@ -8,7 +9,7 @@ import type { BackupManifest, BackupObject } from "../../catalog/manifest.ts";
 import type { Context } from "../../context.ts";
 import { AbortedError, DefectError } from "../../errors.ts";
 import { startProgress } from "../../progress.ts";
-import { getParallel } from "../../stores/ranges.ts";
+import { getParallel, getRange } from "../../stores/ranges.ts";
 import { ObjectMissing, readAll } from "../../stores/store.ts";
 import type { PostgresDetails } from "../details.ts";
 import type { Scratch } from "../scratch/scratch.ts";
@@ -113,13 +114,15 @@ async function readPlain(
 ): Promise<Buffer> {
   const key = objectKey(setting.name, manifest.id, object.name);
   const subject = setting.store.describe(key);
-  const stored = getParallel(setting.store, key, { bytes: object.storedBytes, signal: context.signal });
-  const bytes = await readAll(missingIsDefect(stored, subject, manifest.id));
-  if (createHash("sha256").update(bytes).digest("hex") === object.storedSha256) return bytes;
-  throw new DefectError(
-    subject,
-    `${subject} was altered: its SHA-256 is not the one that the backup recorded.`,
-  );
+  return await readSettled(subject, async (tap) => {
+    const stored = getParallel(setting.store, key, { bytes: object.storedBytes, signal: context.signal });
+    const bytes = await readAll(tap(missingIsDefect(stored, subject, manifest.id)));
+    if (createHash("sha256").update(bytes).digest("hex") === object.storedSha256) return bytes;
+    throw new DefectError(
+      subject,
+      `${subject} was altered: its SHA-256 is not the one that the backup recorded.`,
+    );
+  });
 }
 
 /** The raw bytes of an archive. */
@@ -138,7 +141,8 @@ function readArchive(
   const stored = getParallel(store, key, { bytes: storedBytes, signal });
   const counted = missingIsDefect(stored, subject, manifest.id, onBytes);
   const identity = sealed ? encryption.identity() : undefined;
-  return unpack(counted, { subject, sealed, identity, frames, storedSha256, storedBytes, signal });
+  const reread = (offset: number, length: number) => getRange(store, key, { offset, length }, signal);
+  return unpack(counted, { subject, sealed, identity, frames, storedSha256, storedBytes, signal, reread });
 }
 
 /** Here a missing object is a defect, because the backup's manifest names it. */

@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import { stat } from "node:fs/promises";
+import { readSettled, type Tap } from "../../archive/second-look.ts";
 import { unpack } from "../../archive/unpack.ts";
 import { historyKey, timelineName } from "../../catalog/layout.ts";
 import { lsn } from "../../catalog/lsn.ts";
@@ -22,7 +23,11 @@ const LOOKS = 10;
 export function segmentFile(setting: StoreSetting, segment: WalSegment, details: PostgresDetails): WalFile {
   const { store, name: component, encryption } = setting;
 
-  async function fetchOne(one: WalSegment, signal: AbortSignal, buffer: Buffer): Promise<Uint8Array> {
+  function fetchOne(one: WalSegment, signal: AbortSignal, buffer: Buffer): Promise<Uint8Array> {
+    return readSettled(store.describe(one.key), (tap) => read(one, signal, buffer, tap));
+  }
+
+  async function read(one: WalSegment, signal: AbortSignal, buffer: Buffer, tap: Tap): Promise<Uint8Array> {
     const subject = store.describe(one.key);
     const sidecar = await readSidecarOf(store, component, one, signal);
     if (sidecar.systemIdentifier !== details.systemIdentifier) {
@@ -32,7 +37,7 @@ export function segmentFile(setting: StoreSetting, segment: WalSegment, details:
       );
     }
     const identity = one.sealed ? encryption.identity() : undefined;
-    const stored = await store.get(one.key, { signal });
+    const stored = tap(await store.get(one.key, { signal }));
     const raw = unpack(stored, {
       subject,
       sealed: one.sealed,
