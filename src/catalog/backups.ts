@@ -1,6 +1,7 @@
 import { DefectError, UserError } from "../errors.ts";
 import { ObjectMissing, type Store } from "../stores/store.ts";
 import { readDocument } from "./documents.ts";
+import { glanceAtHeartbeat } from "./heartbeat.ts";
 import { backupsPrefix, isBackupId, manifestId, manifestKey } from "./layout.ts";
 import { type BackupManifest, backupManifest } from "./manifest.ts";
 
@@ -28,7 +29,11 @@ export async function listBackups(
   signal?: AbortSignal,
 ): Promise<BackupManifest[]> {
   const backups: BackupManifest[] = [];
-  for (const id of await listBackupIds(store, component, signal)) {
+  const ids = await listBackupIds(store, component, signal);
+  const newest = (await glanceAtHeartbeat(store, component, signal))?.newestBackup;
+  // A listing may lag behind; it is read as the others are, so one that was deleted does no harm.
+  if (newest != null && isBackupId(newest) && !ids.includes(newest)) ids.push(newest);
+  for (const id of ids) {
     const manifest = await readManifest(store, component, id, signal).catch((error: unknown) => {
       // Another run's retention deleted it since it was listed.
       if (error instanceof ObjectMissing) return undefined;

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { DefectError } from "../errors.ts";
 import { ObjectMissing, type Store } from "../stores/store.ts";
 import { encodeDocument, readDocument } from "./documents.ts";
 import { heartbeatKey } from "./layout.ts";
@@ -14,7 +15,7 @@ const heartbeat = z.object({
   finishedAt: z.string(),
   /** The newest backup that this run made; null for `wal`. */
   backupId: z.string().nullable(),
-  /** The newest backup that any run made: its loss is seen by this. Absent in heartbeats of older versions. */
+  /** The newest backup of all when the run ended: its loss is seen by this, and a listing that lags behind is too. */
   newestBackup: z.string().nullish(),
   /** The last whole segment of the archive; null when there is none, and for components without WAL. */
   lastSegment: z.string().nullable(),
@@ -32,6 +33,20 @@ export async function writeHeartbeat(
 ): Promise<void> {
   const bytes = encodeDocument({ schema: "drillbook/heartbeat/v1", ...beat });
   await store.put(heartbeatKey(beat.component), once(bytes), { signal, expectedBytes: bytes.length });
+}
+
+/** As {@link readHeartbeat}, for those who only take a hint from it: undefined when it is damaged too. */
+export async function glanceAtHeartbeat(
+  store: Store,
+  component: string,
+  signal?: AbortSignal,
+): Promise<Heartbeat | undefined> {
+  try {
+    return await readHeartbeat(store, component, signal);
+  } catch (error) {
+    if (error instanceof DefectError) return undefined;
+    throw error;
+  }
 }
 
 /** The last heartbeat of a component; undefined when no run ever succeeded. */

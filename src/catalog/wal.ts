@@ -169,7 +169,7 @@ async function listBelow(
   };
 }
 
-/** A timeline's history file from the store. */
+/** A timeline's history file from the store. Throws {@link ObjectMissing} when it is absent. */
 export async function readHistory(
   store: Store,
   component: string,

@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { claimCluster } from "../catalog/cluster.ts";
-import { readHeartbeat, writeHeartbeat } from "../catalog/heartbeat.ts";
+import { glanceAtHeartbeat, writeHeartbeat } from "../catalog/heartbeat.ts";
 import type { HeldLease } from "../catalog/held-lease.ts";
 import { backupId } from "../catalog/layout.ts";
 import { takeLease, waitForLease } from "../catalog/lease.ts";
@@ -326,7 +326,7 @@ export async function writeBeat(
   context: Context,
 ): Promise<void> {
   const { store, name } = run.setting;
-  const newestBackup = id ?? (await readHeartbeat(store, name, context.signal))?.newestBackup ?? null;
+  const last = id === null ? await glanceAtHeartbeat(store, name, context.signal) : undefined;
   await writeHeartbeat(
     store,
     {
@@ -334,7 +334,7 @@ export async function writeBeat(
       kind,
       finishedAt: context.now().toISOString(),
       backupId: id,
-      newestBackup,
+      newestBackup: id ?? last?.newestBackup ?? last?.backupId ?? null,
       lastSegment: pulled.lastSegment,
       partial: pulled.partial ?? null,
       recoverableUntil: point?.time ?? null,

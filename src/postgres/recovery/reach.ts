@@ -1,5 +1,6 @@
 import { type Heartbeat, readHeartbeat } from "../../catalog/heartbeat.ts";
 import { lsn, parseSegmentName, segmentBefore, segmentStart } from "../../catalog/lsn.ts";
+import { type ChainStart, withPromised, withUnlisted } from "../../catalog/unlisted.ts";
 import {
   allSegments,
   chainEnd,
@@ -13,7 +14,7 @@ import {
   type WalInventory,
   type WalSegment,
 } from "../../catalog/wal.ts";
-import { endOfNeededWal } from "../details.ts";
+import { endOfNeededWal, type PostgresDetails } from "../details.ts";
 import type { StoreSetting } from "../store-setting.ts";
 import { type Candidate, readMicros } from "./candidates.ts";
 import { missingHistory, missingWal, noNamedPoint } from "./plan-refusals.ts";
@@ -61,7 +62,8 @@ export function openArchive(setting: StoreSetting, signal: AbortSignal): Archive
   async function read(segmentBytes: number): Promise<Contents> {
     // Before the list: everything that it names must be there, also while a run goes on.
     const beat = await readHeartbeat(store, name, signal);
-    return { inventory: await listSegments(store, name, segmentBytes, signal), beat };
+    const listed = await listSegments(store, name, segmentBytes, signal);
+    return { inventory: await withPromised(store, name, listed, beat, signal), beat };
   }
 
   return {
@@ -83,9 +85,13 @@ export async function measureReach(
 ): Promise<Reach> {
   const { store, name } = archive.setting;
   const { details, stopLsn } = candidate;
-  const { inventory, beat } = await archive.read(details.walSegmentBytes);
+  const { inventory: listed, beat } = await archive.read(details.walSegmentBytes);
   const start = lsn(details.startLsn);
-  const timeline = wanted ?? youngestTimeline(inventory, start, details.timeline);
+  const timeline = wanted ?? youngestTimeline(listed, start, details.timeline);
+  const from = { position: start, timeline: details.timeline, target: timeline };
+  const inventory = falls(listed, from, details, beat)
+    ? await withUnlisted(store, name, listed, from, signal)
+    : listed;
   const chain = chainFrom(inventory, start, details.timeline, timeline);
   const missing = missingAfter(inventory, start, details.timeline, timeline);
   const found = await newestRestorePoint(store, name, chain, signal);
@@ -109,6 +115,18 @@ export async function measureReach(
         }
       : undefined,
   };
+}
+
+/** Whether a chain falls short of what the archive is known to hold. */
+function falls(
+  inventory: WalInventory,
+  { position, timeline, target }: Required<ChainStart> & { readonly target: number },
+  details: PostgresDetails,
+  beat: Heartbeat | undefined,
+): boolean {
+  const chain = chainFrom(inventory, position, timeline, target);
+  if (chainEnd(chain, inventory.segmentBytes) < endOfNeededWal(details)) return true;
+  return isGap(inventory, chain, missingAfter(inventory, position, timeline, target), target, beat);
 }
 
 /** The youngest timeline that the archive really holds, as PostgreSQL's own `latest` would choose it. */

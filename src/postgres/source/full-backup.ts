@@ -2,6 +2,7 @@ import { encodeDocument } from "../../catalog/documents.ts";
 import { backupPrefix, manifestKey } from "../../catalog/layout.ts";
 import { lsn, segmentBefore } from "../../catalog/lsn.ts";
 import type { BackupManifest } from "../../catalog/manifest.ts";
+import { withUnlisted } from "../../catalog/unlisted.ts";
 import {
   chainFrom,
   listSegments,
@@ -150,8 +151,11 @@ function censusSource(run: Run, backupId: string, major: number, context: Contex
 async function assertWalComplete(run: Run, base: BaseBackup, end: bigint, context: Context): Promise<void> {
   const { store, component } = run.archive;
   const { walSegmentBytes } = run.identity;
-  const inventory = await listSegments(store, component, walSegmentBytes, context.signal);
+  const { signal } = context;
+  const listed = await listSegments(store, component, walSegmentBytes, signal);
   const start = lsn(base.startLsn);
+  const from = { position: start, timeline: base.timeline };
+  const inventory = await withUnlisted(store, component, listed, from, signal);
   const chain = wholeSegments(chainFrom(inventory, start, base.timeline));
   if ((chain.at(-1)?.number ?? -1) >= segmentBefore(end, walSegmentBytes)) return;
   throw new ToolError(
@@ -190,7 +194,8 @@ async function removeUnlisted(run: Run, id: string, context: Context): Promise<v
   try {
     const keys: string[] = [];
     for await (const object of store.list(backupPrefix(component, id), signal)) keys.push(object.key);
-    if (keys.includes(manifestKey(component, id))) return;
+    // A listing may not show it yet.
+    if ((await store.stat(manifestKey(component, id), signal)) !== undefined) return;
     await store.delete(keys, signal);
   } catch {
     context.log.warning(

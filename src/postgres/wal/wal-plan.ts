@@ -1,4 +1,5 @@
 import { listBackups } from "../../catalog/backups.ts";
+import { glanceAtHeartbeat } from "../../catalog/heartbeat.ts";
 import { manifestKey } from "../../catalog/layout.ts";
 import { formatLsn, lsn, parseSegmentName, segmentAt, segmentName, segmentStart } from "../../catalog/lsn.ts";
 import {
@@ -8,6 +9,7 @@ import {
   type TimelinePath,
   timelineOfSegment,
 } from "../../catalog/timelines.ts";
+import { withPromised, withUnlisted } from "../../catalog/unlisted.ts";
 import { chainFrom, listSegments, type WalInventory, wholeSegments } from "../../catalog/wal.ts";
 import type { Context } from "../../context.ts";
 import { ToolError } from "../../errors.ts";
@@ -73,11 +75,20 @@ export async function planPull(
   const { store, component } = archive;
   const { walSegmentBytes } = identity;
   const freshFirst = segmentAt(lsn(startLsn), walSegmentBytes);
-  const inventory = await listSegments(store, component, walSegmentBytes, context.signal);
+  const { signal } = context;
+  const listed = await listSegments(store, component, walSegmentBytes, signal);
+  const beat = await glanceAtHeartbeat(store, component, signal);
+  const { histories, ...rest } = await withPromised(store, component, listed, beat, signal);
+  // It was archived just now: too late for some listings.
+  const promised = { ...rest, histories: new Map([...histories, [path.timeline, path]]) };
 
-  const anchor = (await anchorAtBackup(archive, path, context)) ?? anchorAtOldest(inventory, path);
-  if (anchor === undefined) return { path, first: freshFirst, freshFirst, last: undefined, inventory };
+  const anchor = (await anchorAtBackup(archive, path, context)) ?? anchorAtOldest(promised, path);
+  if (anchor === undefined) {
+    return { path, first: freshFirst, freshFirst, last: undefined, inventory: promised };
+  }
 
+  const from = { ...anchor, target: path.timeline };
+  const inventory = await withUnlisted(store, component, promised, from, signal);
   const chain = wholeSegments(chainFrom(inventory, anchor.position, anchor.timeline, path.timeline));
   const first = (chain.at(-1)?.number ?? segmentAt(anchor.position, walSegmentBytes) - 1) + 1;
   if (segmentStart(first, walSegmentBytes) > lsn(identity.flushedTo)) {
