@@ -54,7 +54,14 @@ async function verifyAll(
   findings: Subject["findings"],
 ): Promise<Verification> {
   // Before anything is listed: what it names must be there, also while a run goes on.
-  const heartbeat = await readHeartbeat(setting.store, setting.name, context.signal);
+  const heartbeat = await readHeartbeat(setting.store, setting.name, context.signal).catch(
+    (error: unknown) => {
+      if (!(error instanceof DefectError)) throw error;
+      const remedy = "Run the backup action, which writes it anew, and find out what changed it.";
+      findings.error("backup-corrupt", error.subject, error.message, remedy);
+      return undefined;
+    },
+  );
   const subject: Subject = { setting, request, context, findings, heartbeat };
   const { backups, objects, bytes } = await inspectBackups(subject);
   const { inventory, point, oldest } = await inspectWal(subject, backups);
