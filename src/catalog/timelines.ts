@@ -21,7 +21,8 @@ export function parseHistory(timeline: number, text: string): TimelinePath | und
     if (position === undefined || number <= last || number >= timeline) return undefined;
     ancestors.push({ timeline: number, end: position });
   }
-  return { timeline, ancestors };
+  // The server writes one only for a timeline that grew out of another.
+  return ancestors.length === 0 ? undefined : { timeline, ancestors };
 }
 
 /** The path of a timeline without parents. */

@@ -48,7 +48,7 @@ test("a history file names the ancestors and where they were left", () => {
   });
 });
 
-test.each(["one\t0/1\tx", "1\tzero\tx", "2\t0/1\tx\n1\t0/2\tx", "3\t0/1\tx", "0\t0/1\tx"])(
+test.each(["", "# nothing\n", "one\t0/1\tx", "1\tzero\tx", "2\t0/1\tx\n1\t0/2\tx", "3\t0/1\tx", "0\t0/1\tx"])(
   "the history %j is damaged",
   (text) => {
     expect(parseHistory(3, text)).toBeUndefined();
