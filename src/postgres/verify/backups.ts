@@ -3,6 +3,7 @@ import { readClusterIdentity } from "../../catalog/cluster.ts";
 import {
   backupsPrefix,
   clusterKey,
+  heartbeatKey,
   manifestId,
   manifestKey,
   objectKey,
@@ -32,6 +33,9 @@ export interface Backups {
   readonly objects: number;
   readonly bytes: number;
 }
+
+/** Without these no backup can be recovered. */
+const NEEDED = ["base.tar", "backup_manifest"];
 
 /** Compares manifests with what is listed: no part is read. */
 export async function inspectBackups(subject: Subject): Promise<Backups> {
@@ -66,6 +70,7 @@ export async function inspectBackups(subject: Subject): Promise<Backups> {
   }
   reportUnlisted(subject, ids, withParts);
   reportLost(subject, ids);
+  if (ids.length > 0) await requireHeartbeat(subject);
   await inspectCluster(subject, backups);
   return { backups, objects: sizes.size, bytes };
 }
@@ -103,6 +108,20 @@ function reportLost({ setting, heartbeat, findings }: Subject, ids: readonly str
   );
 }
 
+/** Without it nobody can tell how far the archive went when its newest objects are gone. */
+async function requireHeartbeat({ setting, context, heartbeat, findings }: Subject): Promise<void> {
+  const { store, name } = setting;
+  // The first run ever may have written it since.
+  if (heartbeat !== undefined || (await store.stat(heartbeatKey(name), context.signal))) return;
+  const subject = store.describe(heartbeatKey(name));
+  findings.error(
+    "backup-incomplete",
+    subject,
+    `${subject} is missing, so nothing says up to where WAL was archived: a loss at its end would not be seen.`,
+    "Run the backup action, which writes it anew, and find out what removed it.",
+  );
+}
+
 async function inspectBackup(
   { setting, context, findings }: Subject,
   id: string,
@@ -123,9 +142,11 @@ async function inspectBackup(
     findings.error("backup-corrupt", error.subject, error.message, NEW_BACKUP);
     return undefined;
   }
-  let whole = manifest.objects.some((object) => object.role === "archive");
-  if (!whole) {
-    const message = `The backup ${id} of ${name} names no archive in its manifest.`;
+  let whole = true;
+  for (const part of NEEDED) {
+    if (manifest.objects.some((object) => object.name.startsWith(part))) continue;
+    whole = false;
+    const message = `The manifest of the backup ${id} of ${name} names no ${part}: it was altered.`;
     findings.error("backup-corrupt", subject, message, NEW_BACKUP);
   }
   for (const object of manifest.objects) {

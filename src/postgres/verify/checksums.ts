@@ -239,6 +239,9 @@ function compareSegment(
   if (createHash("sha256").update(raw).digest("hex") !== sidecar.sha256) {
     return "was altered: its SHA-256 is not the one recorded when the segment was archived.";
   }
+  if (sidecar.bytes !== bytes) {
+    return `has ${bytes} bytes, but its sidecar says ${sidecar.bytes}: the sidecar was altered.`;
+  }
   const header = readSegmentHeader(raw);
   const start = segmentStart(parseSegmentName(name, segmentBytes)?.number ?? 0, segmentBytes);
   if (header?.pageAddress !== start || header.systemIdentifier !== sidecar.systemIdentifier) {
