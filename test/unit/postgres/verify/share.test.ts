@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { isChosen } from "../../../../src/postgres/verify/checksums.ts";
+import { isChosen } from "../../../../src/postgres/verify/share.ts";
 
 const names = Array.from({ length: 2_000 }, (_, index) => `db/wal/00000001/${index}.zst`);
 
