@@ -23,6 +23,15 @@ export function conditionalCreate(
   reader: Reader,
 ): (key: string, body: Uint8Array, signal: AbortSignal) => Promise<boolean> {
   let honoured: boolean | undefined = isAws(endpoint) ? true : undefined;
+  let warned = false;
+
+  function warn(): void {
+    if (warned || honoured !== false) return;
+    warned = true;
+    link.log.warning(
+      `Store ${link.name}: it does not honour If-None-Match, so of two runs that begin at the same moment it cannot stop one; the second is noticed within half a minute. Start the runs of a component at different times, or in one concurrency group.`,
+    );
+  }
 
   async function write(
     key: string,
@@ -78,6 +87,7 @@ export function conditionalCreate(
     const outcome = await write(key, body, signal, honoured !== false);
     if (outcome === "unsupported") {
       honoured = false;
+      warn();
       await write(key, body, signal, false);
       return true;
     }
@@ -88,6 +98,7 @@ export function conditionalCreate(
     if (honoured === undefined) {
       try {
         honoured = await probe(key, body, signal);
+        warn();
       } catch (error) {
         // The object is written; that the store is not known better only costs a look-up the next time.
         link.log.debug(`Could not tell whether the store honours If-None-Match: ${messageOf(error)}`);

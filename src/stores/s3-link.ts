@@ -21,6 +21,8 @@ type Send<T> = (options: SendOptions) => Promise<T>;
 /** One bucket and prefix, with retries and sentences around every request. */
 export interface S3Link {
   readonly client: S3Client;
+  /** What the runbook calls the store. */
+  readonly name: string;
   readonly bucket: string;
   /** With its closing slash, or "". */
   readonly prefix: string;
@@ -77,6 +79,7 @@ export async function openLink(
 
   const link: S3Link = {
     client,
+    name,
     bucket,
     prefix,
     tuning,
