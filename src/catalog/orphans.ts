@@ -2,7 +2,7 @@ import type { Context } from "../context.ts";
 import { messageOf } from "../errors.ts";
 import { DeletionRefused } from "../stores/store.ts";
 import type { HeldLease } from "./held-lease.ts";
-import { backupsPrefix, manifestId, partOf } from "./layout.ts";
+import { backupsPrefix, manifestId, partOf, verificationId, verificationsPrefix } from "./layout.ts";
 
 /**
  * Clears away what runs that were killed left below a component: parts of backups that never got their manifest, temporary
@@ -21,7 +21,16 @@ export async function removeOrphans(
       `${component}: removed ${unfinished} unfinished file${unfinished === 1 ? "" : "s"} or uploads of a run that was killed.`,
     );
   }
-  for (const [id, keys] of await unlistedParts({ store, takenAt }, component, signal)) {
+  // Notes first: a backup is there before it is verified, so one that is not listed afterwards is gone.
+  const notes: string[] = [];
+  for await (const { key } of store.list(verificationsPrefix(component), signal)) notes.push(key);
+  const { listed, parts } = await unlistedParts({ store, takenAt }, component, signal);
+  const stale = notes.filter((key) => {
+    const id = verificationId(component, key);
+    return id !== undefined && !listed.has(id);
+  });
+  if (stale.length > 0) await store.delete(stale, signal);
+  for (const [id, keys] of parts) {
     try {
       await store.delete(keys, signal);
       log.info(`${component}: deleted the parts of ${id}, a backup that was never finished.`);
@@ -34,22 +43,23 @@ export async function removeOrphans(
   }
 }
 
-/** By the id of the backup; none of which one part is newer than the lease. */
+/** The ids of listed backups; parts of others by their id, but of none that somebody wrote to since the lease was taken. */
 async function unlistedParts(
   { store, takenAt }: Pick<HeldLease, "store" | "takenAt">,
   component: string,
   signal: AbortSignal,
-): Promise<Map<string, string[]>> {
+): Promise<{ readonly listed: ReadonlySet<string>; readonly parts: ReadonlyMap<string, string[]> }> {
   const parts = new Map<string, string[]>();
-  const spared = new Set<string>();
+  const listed = new Set<string>();
+  const alive = new Set<string>();
   for await (const { key, modified } of store.list(backupsPrefix(component), signal)) {
-    const listed = manifestId(component, key);
-    if (listed !== undefined) spared.add(listed);
+    const manifest = manifestId(component, key);
+    if (manifest !== undefined) listed.add(manifest);
     const id = partOf(component, key);
     if (id === undefined) continue;
-    if (modified > takenAt) spared.add(id);
+    if (modified > takenAt) alive.add(id);
     parts.set(id, [...(parts.get(id) ?? []), key]);
   }
-  for (const id of spared) parts.delete(id);
-  return parts;
+  for (const id of [...listed, ...alive]) parts.delete(id);
+  return { listed, parts };
 }
