@@ -1,0 +1,93 @@
+import { encodeDocument } from "../../../src/catalog/documents.ts";
+import { manifestKey, objectKey } from "../../../src/catalog/layout.ts";
+import { drillRecord } from "../../../src/record.ts";
+import { readAll } from "../../../src/stores/store.ts";
+import { type Breakage, inventory } from "../breakage.ts";
+import { keysBelow } from "../facts.ts";
+import { cutTo } from "../overlay.ts";
+
+const HOUR = 3600;
+const DAY = 24 * HOUR;
+const FRESHNESS = { backup: 26 * HOUR, wal: HOUR };
+
+/** Nothing is damaged, but something that should have happened has not. */
+export const OVERDUE: readonly Breakage[] = [
+  {
+    name: "WAL too old",
+    sentence: "No WAL was archived for two hours, and freshness.wal is an hour",
+    expected: inventory("wal-stale"),
+    around: () => ({ laterSeconds: 2 * HOUR, config: { freshness: FRESHNESS } }),
+  },
+  {
+    name: "backup too old",
+    sentence: "The newest backup is three days old, and freshness.backup is 26 hours",
+    expected: inventory("backup-stale"),
+    around: () => ({ laterSeconds: 3 * DAY, config: { freshness: FRESHNESS } }),
+  },
+  {
+    name: "retention overdue",
+    sentence: "A backup is a month older than retention keeps it",
+    expected: inventory("retention-overdue"),
+    applies: ({ older }) => older !== undefined,
+    around: () => ({
+      laterSeconds: 31 * DAY,
+      config: { retention: { keep: DAY, minimum: 1 }, freshness: {} },
+    }),
+  },
+  {
+    name: "drill overdue",
+    sentence: "The last passed drill is longer ago than the scenario's every",
+    expected: inventory("drill-overdue"),
+    applies: ({ drilledEverySeconds }) => drilledEverySeconds !== undefined,
+    around: ({ drilledEverySeconds = 0 }) => ({ laterSeconds: drilledEverySeconds + DAY }),
+  },
+  {
+    name: "drill records gone",
+    sentence: "The records of all drills are deleted",
+    expected: inventory("drill-overdue"),
+    applies: ({ drilledEverySeconds }) => drilledEverySeconds !== undefined,
+    breaks: async (store) => await store.delete(await keysBelow(store, "drills/")),
+  },
+  {
+    name: "no drill ever passed",
+    sentence: "All drill records say failed",
+    expected: inventory("drill-overdue"),
+    applies: ({ drilledEverySeconds }) => drilledEverySeconds !== undefined,
+    breaks: async (store) => {
+      for (const key of await keysBelow(store, "drills/")) {
+        const text = (await readAll(await store.get(key))).toString("utf8");
+        const record = { ...drillRecord.parse(JSON.parse(text)), verdict: "failed" };
+        await store.place(key, { bytes: encodeDocument(record) });
+      }
+    },
+  },
+  {
+    name: "backup of a tenth of its size",
+    sentence: "The newest base archive has a tenth of the size of those before it, and the manifest agrees",
+    expected: inventory("size-anomaly"),
+    applies: ({ newest }) => newest.base.storedBytes > 10_000,
+    breaks: async (store, { component, newest }) => {
+      const { manifest, base } = newest;
+      // Three of its like before it, so that there is something usual to compare with.
+      for (const [index, id] of ["a", "b", "c"].entries()) {
+        const copy = `${manifest.id.slice(0, -6)}${id.repeat(6)}`;
+        const startedAt = new Date(Date.parse(manifest.startedAt) - (9 - index)).toISOString();
+        const document = encodeDocument({ ...manifest, id: copy, startedAt });
+        await store.place(manifestKey(component, copy), { bytes: document });
+        for (const { name } of manifest.objects) {
+          const content = await store.content(objectKey(component, manifest.id, name));
+          await store.place(objectKey(component, copy, name), content);
+        }
+      }
+      const storedBytes = Math.floor(base.storedBytes / 10);
+      const rawBytes = Math.floor(base.rawBytes / 10);
+      const dataBytes = Math.floor(newest.details.dataBytes / 10);
+      await store.place(newest.key(base), cutTo(await store.content(newest.key(base)), storedBytes));
+      const objects = manifest.objects.map((one) =>
+        one.name === base.name ? { ...one, storedBytes, rawBytes } : one,
+      );
+      const document = { ...manifest, objects, details: { ...newest.details, dataBytes } };
+      await store.place(newest.manifestKey, { bytes: encodeDocument(document) });
+    },
+  },
+];

@@ -1,0 +1,115 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { join } from "node:path";
+import type { Component, ComponentSetting } from "../../src/component.ts";
+import type { ComponentConfig } from "../../src/components.ts";
+import type { Context } from "../../src/context.ts";
+import { runDrill } from "../../src/drill/run.ts";
+import type { DrillRecord } from "../../src/record.ts";
+import type { Runbook } from "../../src/runbook/load.ts";
+import type { Store } from "../../src/stores/store.ts";
+import { parseTarget } from "../../src/targets.ts";
+import type { Circumstances, Look } from "./breakage.ts";
+
+/** A component of a runbook, and how to look at it. */
+export interface Subject {
+  readonly runbook: Runbook;
+  readonly setting: ComponentSetting<ComponentConfig>;
+  readonly component: Component<ComponentConfig>;
+  /** Of the runbook's objectives, for drills. */
+  readonly environment: string;
+  readonly context: Context;
+}
+
+/** Something red. */
+export interface Caught {
+  readonly code: string;
+  readonly message: string;
+}
+
+/** Looks at a component as if its store were that one; what was found to be wrong. */
+export async function lookAt(
+  look: Look,
+  subject: Subject,
+  store: Store,
+  around: Circumstances = {},
+): Promise<Caught[]> {
+  const changed = changedBy(subject, store, around);
+  return look === "drill" ? await drilled(changed) : await verified(look, changed);
+}
+
+function changedBy(subject: Subject, store: Store, around: Circumstances): Subject {
+  const { setting, context, runbook } = subject;
+  const laterMs = (around.laterSeconds ?? 0) * 1000;
+  const { identity } = around;
+  const config = { ...setting.config, ...around.config };
+  const components = { ...runbook.config.components, [setting.name]: config };
+  return {
+    ...subject,
+    runbook: { ...runbook, config: { ...runbook.config, components } },
+    setting: {
+      ...setting,
+      store,
+      config,
+      encryption: {
+        recipients: setting.encryption.recipients,
+        identity: () => identity ?? setting.encryption.identity(),
+      },
+    },
+    context: { ...context, now: () => new Date(context.now().getTime() + laterMs) },
+  };
+}
+
+async function verified(_depth: "inventory" | "checksums", _subject: Subject): Promise<Caught[]> {
+  return [];
+}
+
+async function drilled({ runbook, setting, component, environment, context }: Subject): Promise<Caught[]> {
+  const reportDir = await mkdtemp(join(context.workDir, "drill-"));
+  try {
+    const { record } = await runDrill(
+      {
+        runbook,
+        service: { load: async () => component, setting: async () => setting },
+        components: [setting.name],
+        environment,
+        target: parseTarget("latest"),
+        targetText: "latest",
+        backup: "existing",
+        keep: false,
+        operator: "sabotage",
+        run: { url: null, attempt: null, sha: null },
+        runnerFacts: {},
+        reportDir,
+        redact: (text) => text,
+      },
+      context,
+    );
+    return drillCodes(record);
+  } finally {
+    await rm(reportDir, { recursive: true, force: true });
+  }
+}
+
+/**
+ * What is red in a drill record: `recovery failed`, `<check> failed`, or the same with `unverified`; `drill <verdict>`
+ * for anything else that keeps it from being passed, such as an objective. Nothing for a drill that passed.
+ */
+export function drillCodes(record: DrillRecord): Caught[] {
+  if (record.verdict === "passed") return [];
+  const caught: Caught[] = [];
+  for (const step of record.steps) {
+    if (step.kind === "recover" && (step.status === "failed" || step.status === "unverified")) {
+      caught.push({ code: `recovery ${step.status}`, message: step.message ?? "" });
+    }
+  }
+  for (const { check, status, actual } of record.checks) {
+    if (status !== "passed") caught.push({ code: `${codeOf(check)} ${status}`, message: actual });
+  }
+  if (caught.length > 0) return caught;
+  return record.reasons.map((message) => ({ code: `drill ${record.verdict}`, message }));
+}
+
+/** A check's own words, but of those that count rows without the table. */
+function codeOf(check: string): string {
+  return check.startsWith("rows: ") ? "rows" : check;
+}
