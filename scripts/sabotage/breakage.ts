@@ -12,6 +12,8 @@ export interface Expected {
   readonly by: Look;
   /** Any one of these: codes of findings, or of a drill as {@link import("./looks.ts").drillCodes} gives them. */
   readonly codes: readonly string[];
+  /** A warning is enough; else it must be an error, which turns the job red. */
+  readonly warning?: boolean;
 }
 
 /** What is changed around the store. Absent: as it is. */
@@ -46,4 +48,9 @@ export function checksums(...codes: string[]): Expected {
 
 export function drill(...codes: string[]): Expected {
   return { by: "drill", codes };
+}
+
+/** Nothing is lost yet: a warning is enough. */
+export function warned(expected: Expected): Expected {
+  return { ...expected, warning: true };
 }

@@ -23,6 +23,7 @@ export interface Subject {
 /** Something red. */
 export interface Caught {
   readonly code: string;
+  readonly severity: "error" | "warning";
   readonly message: string;
 }
 
@@ -59,8 +60,13 @@ function changedBy(subject: Subject, store: Store, around: Circumstances): Subje
   };
 }
 
-async function verified(_depth: "inventory" | "checksums", _subject: Subject): Promise<Caught[]> {
-  return [];
+async function verified(
+  depth: "inventory" | "checksums",
+  { setting, component, context }: Subject,
+): Promise<Caught[]> {
+  const request = { depth, now: context.now(), rpoSeconds: null, share: undefined };
+  const { findings } = await component.verify(setting, request, context);
+  return findings.map(({ code, severity, message }) => ({ code, severity, message }));
 }
 
 async function drilled({ runbook, setting, component, environment, context }: Subject): Promise<Caught[]> {
@@ -97,16 +103,17 @@ async function drilled({ runbook, setting, component, environment, context }: Su
 export function drillCodes(record: DrillRecord): Caught[] {
   if (record.verdict === "passed") return [];
   const caught: Caught[] = [];
+  const severity = "error";
   for (const step of record.steps) {
     if (step.kind === "recover" && (step.status === "failed" || step.status === "unverified")) {
-      caught.push({ code: `recovery ${step.status}`, message: step.message ?? "" });
+      caught.push({ severity, code: `recovery ${step.status}`, message: step.message ?? "" });
     }
   }
   for (const { check, status, actual } of record.checks) {
-    if (status !== "passed") caught.push({ code: `${codeOf(check)} ${status}`, message: actual });
+    if (status !== "passed") caught.push({ severity, code: `${codeOf(check)} ${status}`, message: actual });
   }
   if (caught.length > 0) return caught;
-  return record.reasons.map((message) => ({ code: `drill ${record.verdict}`, message }));
+  return record.reasons.map((message) => ({ severity, code: `drill ${record.verdict}`, message }));
 }
 
 /** A check's own words, but of those that count rows without the table. */

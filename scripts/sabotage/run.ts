@@ -1,7 +1,7 @@
 import { recoveredBy } from "../../src/runbook/scenario.ts";
-import { type Breakage, LOOKS, type Look } from "./breakage.ts";
+import { type Breakage, type Expected, LOOKS, type Look } from "./breakage.ts";
 import { type Facts, readFacts } from "./facts.ts";
-import { lookAt, type Subject } from "./looks.ts";
+import { type Caught, lookAt, type Subject } from "./looks.ts";
 import { overlayOf } from "./overlay.ts";
 
 /** What became of one breakage, or of one healthy variant. */
@@ -62,10 +62,11 @@ async function attempt(subject: Subject, facts: Facts, breakage: Breakage, looke
   for (const look of LOOKS.slice(0, LOOKS.indexOf(expected.by) + 1)) {
     // Each look finds what an earlier one may have written, as in real life; the breakage stays.
     const caught = await looker(look, subject, store, around);
-    const right = caught.find(({ code }) => expected.codes.includes(code));
+    const right = caught.find((one) => matches(one, expected));
     const [first] = caught;
     if (right !== undefined) {
-      return { ...named, outcome: "caught", by: label(look), ...right, seconds: seconds() };
+      const { code, message } = right;
+      return { ...named, outcome: "caught", by: label(look), code, message, seconds: seconds() };
     }
     if (first !== undefined && look === expected.by) {
       const message = `${first.message} Expected: ${expected.codes.join(" or ")}.`;
@@ -83,6 +84,10 @@ async function attempt(subject: Subject, facts: Facts, breakage: Breakage, looke
   return { ...named, outcome: "missed", by: "nobody", code: "", message, seconds: seconds() };
 }
 
+function matches({ code, severity }: Caught, { codes, warning }: Expected): boolean {
+  return codes.includes(code) && (severity === "error" || warning === true);
+}
+
 /** Looks at an untouched component in every way: each finding is a false alarm. */
 export async function standsUp(
   subject: Subject,
@@ -95,7 +100,8 @@ export async function standsUp(
   for (const look of LOOKS) {
     const [first] = await looker(look, subject, store);
     if (first !== undefined) {
-      return { ...variant, outcome: "false alarm", by: label(look), ...first, seconds: seconds() };
+      const { code, message } = first;
+      return { ...variant, outcome: "false alarm", by: label(look), code, message, seconds: seconds() };
     }
   }
   return { ...variant, outcome: "green", by: "", code: "", message: "", seconds: seconds() };
