@@ -20,6 +20,7 @@ import {
 } from "../../catalog/wal-runs.ts";
 import { DefectError } from "../../errors.ts";
 import { ObjectMissing } from "../../stores/store.ts";
+import { parseTime } from "../../targets.ts";
 import { endOfNeededWal } from "../details.ts";
 import type { VerifiedBackup } from "./backups.ts";
 import { NEW_BACKUP, type Subject } from "./subject.ts";
@@ -231,11 +232,33 @@ async function inspectOwnPoint(
   }
 }
 
+/** The segments are all there, but none says any more where the last run ended. */
+function reportLostPoint(
+  { setting, heartbeat, findings }: Subject,
+  point: RestorePoint,
+  timeline: number,
+  segmentBytes: number,
+): void {
+  const until = heartbeat?.recoverableUntil ?? undefined;
+  const last = heartbeat?.lastSegment ?? undefined;
+  if (until === undefined || last === undefined || findings.has("wal-gap")) return;
+  if (parseSegmentName(last, segmentBytes)?.timeline !== timeline) return;
+  if ((parseTime(point.time) ?? 0n) >= (parseTime(until) ?? 0n)) return;
+  const { store, name } = setting;
+  findings.error(
+    "wal-corrupt",
+    store.describe(sidecarKey(name, last)),
+    `The last run of ${name} said that it can be recovered up to ${until}, but the newest restore point that a sidecar names is of ${point.time}: a sidecar was altered.`,
+    NEW_BACKUP,
+  );
+}
+
 async function findPoint(
-  { setting, context, findings }: Subject,
+  subject: Subject,
   inventory: WalRuns,
   newest: Followed | undefined,
 ): Promise<RestorePoint | undefined> {
+  const { setting, context, findings } = subject;
   if (newest === undefined) return undefined;
   const { store, name } = setting;
   const { backup, reached } = newest;
@@ -250,7 +273,10 @@ async function findPoint(
   if (partial !== undefined) segments.push({ name: partial.segment, partial: { bytes: partial.bytes } });
   try {
     const found = await newestRestorePoint(store, name, segments, context.signal);
-    if (found !== undefined && lsn(found.point.lsn) > lsn(backup.details.stopLsn)) return found.point;
+    if (found !== undefined && lsn(found.point.lsn) > lsn(backup.details.stopLsn)) {
+      reportLostPoint(subject, found.point, newest.timeline, inventory.segmentBytes);
+      return found.point;
+    }
   } catch (error) {
     if (!(error instanceof DefectError || error instanceof ObjectMissing)) throw error;
     findings.error("wal-corrupt", error.subject, error.message, NEW_BACKUP);
