@@ -92,6 +92,7 @@ export function overlayOf(original: Original): Overlay {
 
   return {
     describe: (key) => original.describe(key),
+    removeUnfinished: async () => 0,
     async put(key, body) {
       checkKey(key);
       const bytes = await readAll(body);
