@@ -36,7 +36,7 @@ interface Held {
 }
 
 /** A run that is being stopped has little time left. */
-const RELEASE_MS = 2_000;
+const RELEASE_MS = 1_000;
 /** After this part of the expiry without a sign from the store, nothing is written before it was asked again. */
 const SAFE_PART = 0.75;
 

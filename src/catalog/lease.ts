@@ -18,7 +18,7 @@ export interface LeaseTiming {
   readonly lookEvery: number;
 }
 
-export const LEASE_TIMING: LeaseTiming = {
+const LEASE_TIMING: LeaseTiming = {
   expiry: 120_000,
   renewEvery: 30_000,
   skew: 60_000,
@@ -77,11 +77,9 @@ async function look<T>(
     const before = seen?.lease;
     if (newest?.number !== before?.number) seen = newest && { lease: newest, at: now };
     if (newest === undefined || isFree(newest, now - (seen?.at ?? now), timing, context.now())) {
-      if (newest?.document !== undefined && !newest.document.released) {
-        log.info(`${component}: ${describe(newest)} has ended without a word, so this run takes its place.`);
-      }
       const taken = await take(newest);
       if (taken !== undefined) return taken;
+      await sleep(timing.lookEvery, signal);
       continue;
     }
     const who = describe(newest);
@@ -136,6 +134,11 @@ async function tryToTake(
   // exclusively lets two runs write the same one.
   const found = await readLease(store, component, context.signal);
   if (found?.newest.document?.token !== base.token) return undefined;
+  if (newest !== undefined && newest.document?.released !== true) {
+    context.log.info(
+      `${component}: ${describe(newest)}, has ended without a word, so this run takes its place.`,
+    );
+  }
   const held = { number, confirmed: began, takenAt: found.newest.modified };
   return holdLease({ store, component, timing, base }, held, context);
 }

@@ -1,25 +1,30 @@
 import type { Context } from "../context.ts";
-import { messageOf } from "../errors.ts";
-import { DeletionRefused } from "../stores/store.ts";
+import { AbortedError, messageOf } from "../errors.ts";
 import type { HeldLease } from "./held-lease.ts";
 import { backupsPrefix, manifestId, partOf, verificationId, verificationsPrefix } from "./layout.ts";
 
 /**
- * Clears away what runs that were killed left below a component: parts of backups that never got their manifest, temporary
- * files, uploads that were never completed. Whoever holds the lease knows that no other run is at work, so all that was
- * written before it was taken is dead. Only what its name proves to be ours is touched. What the store refuses stays.
+ * Clears away what runs that were killed left below a component: parts of backups that never got their manifest, notes of
+ * backups that are gone, temporary files, uploads that were never completed. Whoever holds the lease knows that no other run
+ * is at work, so all that was written before it was taken is dead. Only what its name proves to be ours is touched. Best
+ * effort: what remains only takes space, so a failure is a warning.
  */
-export async function removeOrphans(
-  { store, takenAt }: HeldLease,
-  component: string,
-  context: Context,
-): Promise<void> {
+export async function removeOrphans(lease: HeldLease, component: string, context: Context): Promise<void> {
+  try {
+    await removeAll(lease, component, context);
+  } catch (error) {
+    if (context.signal.aborted) throw new AbortedError();
+    context.log.warning(
+      `${component}: what a killed run left could not be cleared away: ${messageOf(error)}`,
+    );
+  }
+}
+
+async function removeAll({ store, takenAt }: HeldLease, component: string, context: Context): Promise<void> {
   const { log, signal } = context;
   const unfinished = await store.removeUnfinished(`${component}/`, takenAt, signal);
   if (unfinished > 0) {
-    log.info(
-      `${component}: removed ${unfinished} unfinished file${unfinished === 1 ? "" : "s"} or uploads of a run that was killed.`,
-    );
+    log.info(`${component}: removed ${unfinished} unfinished files or uploads of a run that was killed.`);
   }
   // Notes first: a backup is there before it is verified, so one that is not listed afterwards is gone.
   const notes: string[] = [];
@@ -31,15 +36,8 @@ export async function removeOrphans(
   });
   if (stale.length > 0) await store.delete(stale, signal);
   for (const [id, keys] of parts) {
-    try {
-      await store.delete(keys, signal);
-      log.info(`${component}: deleted the parts of ${id}, a backup that was never finished.`);
-    } catch (error) {
-      if (!(error instanceof DeletionRefused)) throw error;
-      log.warning(
-        `${component}: the parts of ${id}, a backup that was never finished, remain: ${messageOf(error)}`,
-      );
-    }
+    await store.delete(keys, signal);
+    log.info(`${component}: deleted the parts of ${id}, a backup that was never finished.`);
   }
 }
 

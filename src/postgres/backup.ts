@@ -7,7 +7,7 @@ import { takeLease, waitForLease } from "../catalog/lease.ts";
 import { lsn, segmentAt, segmentStart } from "../catalog/lsn.ts";
 import { removeOrphans } from "../catalog/orphans.ts";
 import type { RestorePoint } from "../catalog/wal.ts";
-import type { BackupOptions, BackupOutcome, ComponentSetting, Note, SlotReport } from "../component.ts";
+import type { BackupOptions, BackupOutcome, ComponentSetting } from "../component.ts";
 import type { Context } from "../context.ts";
 import { UserError } from "../errors.ts";
 import type { Store } from "../stores/store.ts";
@@ -18,16 +18,8 @@ import { openMarker } from "./marker/write-marker.ts";
 import { type Connection, connect } from "./source/connection.ts";
 import { takeFullBackup } from "./source/full-backup.ts";
 import { checkSource, type SourceRole } from "./source/roles.ts";
-import { ensureSlot, explainLoss } from "./source/slot.ts";
-import { slotNotes } from "./source/slot-health.ts";
-import { type ClusterIdentity, describeArchiving, identify, need } from "./source/source-facts.ts";
-import {
-  keepFromRestartPoint,
-  readRestartPoint,
-  type Standby,
-  waitForStandby,
-  watchPull,
-} from "./source/standby.ts";
+import { type ClusterIdentity, identify, need } from "./source/source-facts.ts";
+import { type Standby, waitForStandby } from "./source/standby.ts";
 import { type Endpoint, parseUri } from "./source/uri.ts";
 import {
   checkPrimary,
@@ -37,13 +29,11 @@ import {
   warnOfMissingPrimary,
   warnOfUnusedPrimary,
 } from "./source/writer.ts";
-import { openArchiveFolder } from "./wal/archive-folder.ts";
 import { endRun } from "./wal/end-of-run.ts";
-import { startFolderPull } from "./wal/folder-pull.ts";
+import { pullFromFolder, pullFromSlot } from "./wal/pulling.ts";
 import { type Mark, streamWal } from "./wal/streaming.ts";
 import type { WalArchive } from "./wal/wal-archive.ts";
-import { planPull, storeTimelines } from "./wal/wal-plan.ts";
-import { type Marked, type Pull, type PullResult, startPull } from "./wal/wal-pull.ts";
+import type { Marked, Pull, PullResult } from "./wal/wal-pull.ts";
 
 /** Everything of a run that is known once the source has been checked. */
 export interface Run {
@@ -129,7 +119,8 @@ export async function backupPostgres(
       pull,
       openDatabase,
     };
-    const waited = (performance.now() - began) / 1000;
+    // Whole seconds: only a wait for another run counts.
+    const waited = Math.floor((performance.now() - began) / 1000);
     const outcome =
       kind === "full"
         ? await takeFullBackup(run, newBackupId(context), () => open("replication"), context)
@@ -210,61 +201,6 @@ async function withMarker(
     );
   }
   return { ...writer, writeMarker: await openMarker(writer.sql) };
-}
-
-interface Source {
-  readonly setting: ComponentSetting<PostgresConfig>;
-  readonly kind: "full" | "wal";
-  readonly sql: Connection;
-  readonly walSender: Connection;
-  readonly identity: ClusterIdentity;
-  readonly writer: Writer;
-  readonly standby: Standby | undefined;
-  readonly archive: WalArchive;
-}
-
-interface Pulling {
-  readonly pull: Pull;
-  /** The slot as the run found it. */
-  readonly slot?: SlotReport;
-  readonly notes?: readonly Note[];
-}
-
-async function pullFromSlot(source: Source, slotName: string, context: Context): Promise<Pulling> {
-  const { kind, sql, walSender, identity, standby, archive } = source;
-  const slot = await ensureSlot(sql, walSender, slotName, kind, context);
-  const notes = slotNotes(slot.report);
-  for (const { severity, text } of notes) {
-    // Only what is wrong becomes an annotation.
-    if (severity === "notice") context.log.info(`${archive.component}: ${text}`);
-    else context.log.warning(`${archive.component}: ${text}`);
-  }
-  const path = await storeTimelines(walSender, identity, archive, context);
-  const start =
-    standby !== undefined && kind === "full"
-      ? await keepFromRestartPoint(sql, walSender, slot)
-      : slot.restartLsn;
-  const plan = await planPull(archive, identity, path, start, context);
-  const whyLost = () => explainLoss(sql, slot.name, context.signal);
-  const options = { archive, identity, slot, plan, kind, explainLoss: whyLost };
-  const pull = startPull(walSender, options, context);
-  return {
-    pull: standby === undefined ? pull : watchPull(pull, standby, context),
-    slot: slot.report,
-    notes,
-  };
-}
-
-async function pullFromFolder(source: Source, path: string, context: Context): Promise<Pulling> {
-  const { kind, sql, walSender, identity, writer, standby, archive } = source;
-  const { systemIdentifier, walSegmentBytes } = identity;
-  const folder = await openArchiveFolder({ path, systemIdentifier, segmentBytes: walSegmentBytes });
-  const timelines = await storeTimelines(walSender, identity, archive, context);
-  const start =
-    standby !== undefined && kind === "full" ? (await readRestartPoint(sql)).redo : identity.flushedTo;
-  const plan = await planPull(archive, identity, timelines, start, context);
-  const explain = () => describeArchiving(writer.sql);
-  return { pull: startFolderPull({ archive, folder, identity, plan, kind, explain }, context) };
 }
 
 function newBackupId(context: Context): string {

@@ -25,7 +25,7 @@ import { readRestartPoint, type Standby, standbyTime, waitForStandby } from "./s
 /** How long the replay of a standby may stand still at the end of a run. */
 const REPLAY_MS = 30_000;
 /** How long the clean-up after a failure may take; a run that was stopped must end soon. */
-const CLEAN_UP_MS = 4_000;
+const CLEAN_UP_MS = 3_000;
 
 /** Takes a base backup while WAL is pulled; when anything fails, what it wrote under its own id is deleted. */
 export async function takeFullBackup(

@@ -2,7 +2,9 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { listBackupIds, listBackups } from "../../../../src/catalog/backups.ts";
+import { leaseKey } from "../../../../src/catalog/layout.ts";
 import { takeLease } from "../../../../src/catalog/lease.ts";
+import { readLease } from "../../../../src/catalog/lease-objects.ts";
 import { recordVerification } from "../../../../src/catalog/verifications.ts";
 import type { Context } from "../../../../src/context.ts";
 import { ToolError } from "../../../../src/errors.ts";
@@ -115,6 +117,46 @@ describe("runs that begin at once", () => {
     } finally {
       await lease.release();
     }
+  });
+});
+
+describe("a full backup whose lease another run takes over", () => {
+  /** Its store, in which another run becomes the holder at a moment. */
+  function overtaken(moment: "before" | "after"): Source["setting"] {
+    const { store } = source.taking;
+    async function takeOver(signal?: AbortSignal): Promise<void> {
+      const lease = await readLease(store, "db", signal ?? new AbortController().signal);
+      const { number = 0, document } = lease?.newest ?? {};
+      const other = { ...document, token: "other", holder: "https://example.com/runs/1" };
+      await store.create(leaseKey("db", number + 1), Buffer.from(JSON.stringify(other)));
+    }
+    return {
+      ...source.setting,
+      store: {
+        ...store,
+        async stat(key, signal) {
+          if (moment === "before" && key.endsWith("base.tar.zst")) await takeOver(signal);
+          return await store.stat(key, signal);
+        },
+        async create(key, body, signal) {
+          const created = await store.create(key, body, signal);
+          if (moment === "after" && key.endsWith("manifest.json")) await takeOver(signal);
+          return created;
+        },
+      },
+    };
+  }
+
+  test.each(["before", "after"] as const)("%s its manifest is written is not listed", async (moment) => {
+    const { store, context } = source.taking;
+    const before = await listBackupIds(store, "db");
+    await expect(backupPostgres(overtaken(moment), "full", context)).rejects.toThrow(
+      /Another run has taken the lease of "db" over \(https:\/\/example\.com\/runs\/1\)/,
+    );
+    expect(await listBackupIds(store, "db")).toEqual(before);
+    // The next run clears the parts away that the first one no longer touched.
+    await backupPostgres(source.setting, "wal", contextAt(LATER_MS));
+    expect(await remainsIn(store, folder())).toEqual([]);
   });
 });
 
