@@ -8,7 +8,7 @@ import { Meter } from "./metered.ts";
  */
 
 /** How often something is read before the way it comes is given up. */
-const READINGS = 5;
+const READINGS = 8;
 
 /** Fetches bytes of a stored object again. */
 export type Reread = (offset: number, length: number) => Promise<Uint8Array>;

@@ -38,7 +38,7 @@ export async function download(
 
 /** Documents, of which nothing else records a digest. */
 const SMALL_BYTES = 2 ** 20;
-const READINGS = 5;
+const READINGS = 8;
 
 /**
  * A small object, read until its bytes are certain: they match its ETag, which is their MD5 on most stores, or two readings

@@ -244,6 +244,9 @@ function byKind(
   if (status !== undefined && (status >= 500 || status === 429)) {
     return `${call.subject}: ${place.host} keeps answering ${status} (${code}); try again later, or give the store "${place.name}" more time with its key retry.`;
   }
+  if (status !== undefined && status < 300) {
+    return `${call.subject}: what ${place.host} answers to ${call.action} cannot be read (${firstLine(error)}); check that the endpoint is an S3 store and that no proxy cuts its answers, then try again.`;
+  }
   if (status !== undefined) {
     return `${call.subject}: ${place.host} answered ${status} (${code}) to ${call.action}: ${firstLine(error)}`;
   }

@@ -16,13 +16,15 @@ import {
  * than in any store that is worth its name, in order to happen at all; DRILLBOOK_NIGHTLY=1 adds many rounds at 2 %.
  */
 const NIGHTLY = process.env.DRILLBOOK_NIGHTLY === "1";
+const RUNS_OF_WAL = NIGHTLY ? 2 : 1;
 const BY_DAY: Readonly<Partial<Record<Fault, number>>> = {
   "stale-list": 0.5,
-  "flip-down": 0.3,
+  "flip-down": 0.2,
   "reset-down": 0.3,
   short: 0.3,
   drip: 0.3,
   stall: 0.1,
+  throttle: 0.04,
 };
 
 let source: FaultySource;
@@ -36,9 +38,10 @@ afterAll(() => source[Symbol.asyncDispose]());
 
 async function expectProof(rules: readonly FaultRule[], seed: number, sealed: boolean): Promise<number[]> {
   await using place = await source.open({ seed, rules, identity: sealed ? identity : undefined });
+  const uploads = await source.s3.openUploads();
   await addOrders(source.server);
   await place.backup("full");
-  for (let run = 0; run < 2; run += 1) {
+  for (let run = 0; run < RUNS_OF_WAL; run += 1) {
     await addOrders(source.server);
     await place.backup("wal");
   }
@@ -51,11 +54,12 @@ async function expectProof(rules: readonly FaultRule[], seed: number, sealed: bo
   }
   place.proxy.rules = [];
   expect(await auditPlace(place)).toBeGreaterThan(5);
-  expect(await source.s3.openUploads()).toEqual([]);
+  // An upload whose first answer was lost has no name that we know: a lifecycle rule removes it.
+  if (place.proxy.counts["lost-answer"] === 0) expect(await source.s3.openUploads()).toEqual(uploads);
   return rules.map(({ fault }) => place.proxy.counts[fault]);
 }
 
-describe("a backup, two runs of WAL and a recovery succeed, with every byte as it was, through", () => {
+describe("a backup, runs of WAL and a recovery succeed, with every byte as it was, through", () => {
   test.each(FAULTS.map((fault, index) => [fault, index] as const))("%s", async (fault, index) => {
     const [count] = await expectProof([{ fault, rate: BY_DAY[fault] ?? 0.1 }], 100 + index, index % 2 === 0);
     expect(count).toBeGreaterThan(0);
