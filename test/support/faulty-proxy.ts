@@ -57,6 +57,8 @@ export async function startFaultyProxy(target: string, options: FaultyProxyOptio
   const chance = randomFrom(options.seed);
   const counts = Object.fromEntries(FAULTS.map((fault) => [fault, 0])) as Record<Fault, number>;
   const listings = new Map<string, Buffer[]>();
+  /** Keys in the order in which they were written. */
+  const written: string[] = [];
   const conditions = honourConditions(target);
   const closing = new AbortController();
   const hop = await troubledProxy(target);
@@ -117,7 +119,8 @@ export async function startFaultyProxy(target: string, options: FaultyProxyOptio
       return true;
     },
     "stale-list": down((answer, body, outgoing, incoming) => {
-      const stale = listings.get(incoming.url ?? "")?.findLast((one) => !one.equals(body)) ?? body;
+      const stale =
+        listings.get(incoming.url ?? "")?.findLast((one) => !one.equals(body)) ?? withoutNewest(body);
       outgoing.writeHead(answer.statusCode ?? 500, { ...answer.headers, "content-length": stale.length });
       outgoing.end(stale);
     }),
@@ -128,6 +131,16 @@ export async function startFaultyProxy(target: string, options: FaultyProxyOptio
       return true;
     },
   };
+
+  /** A listing without the object that was written last. */
+  function withoutNewest(listing: Buffer): Buffer {
+    const newest = `<Key>${written.at(-1)}</Key>`;
+    return Buffer.from(
+      listing
+        .toString("utf8")
+        .replaceAll(/<Contents>.*?<\/Contents>/gs, (entry) => (entry.includes(newest) ? "" : entry)),
+    );
+  }
 
   /** A place within a body, never its end. */
   function at(length: number): number {
@@ -195,11 +208,11 @@ export async function startFaultyProxy(target: string, options: FaultyProxyOptio
     const url = incoming.url ?? "";
     for (const rule of proxy.rules) {
       if (!canHappen(rule.fault, incoming) || rule.where?.(method, url) === false) continue;
-      if (rule.fault === "stale-list" && !listings.has(url)) continue;
       if (chance() >= rule.rate) continue;
       counts[rule.fault] += 1;
       return await happen[rule.fault](incoming, outgoing);
     }
+    if (method === "PUT") written.push(decodeURIComponent(url.split("?")[0] ?? "").replace(/^\/[^/]+\//, ""));
     return isListing(incoming) ? passListing(incoming, outgoing) : false;
   };
 

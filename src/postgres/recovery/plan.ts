@@ -4,7 +4,7 @@ import type { BackupManifest } from "../../catalog/manifest.ts";
 import { isOnPath, rootTimeline } from "../../catalog/timelines.ts";
 import type { WalSegment } from "../../catalog/wal.ts";
 import type { RecoveryRequest } from "../../component.ts";
-import { DefectError, UserError } from "../../errors.ts";
+import { DefectError, ToolError, UserError } from "../../errors.ts";
 import { ObjectMissing } from "../../stores/store.ts";
 import { endOfNeededWal, type PostgresDetails } from "../details.ts";
 import type { Goal } from "../goal.ts";
@@ -46,7 +46,13 @@ export async function planRecovery(
       return await planOnce(setting, request, signal);
     } catch (error) {
       // A run that goes on meanwhile may replace a partial by a longer one, or by the whole, after it was listed.
-      if (!(error instanceof ObjectMissing) || look === LOOKS) throw error;
+      if (!(error instanceof ObjectMissing)) throw error;
+      if (look === LOOKS) {
+        throw new ToolError(
+          `${error.subject} is listed, but not in the store: a run replaces it, or the store's listing lags behind; try again.`,
+          { cause: error },
+        );
+      }
     }
   }
 }

@@ -14,6 +14,7 @@ describe("the config of a store", () => {
       region: "eu-central-1",
       endpoint: "$" + "{S3_ENDPOINT}",
       "path-style": true,
+      retry: { within: "5m" },
       encryption: { recipients: ["age1x"], identity: "$" + "{AGE_IDENTITY}" },
     },
   ])("accepts %j", (config) => {
@@ -29,6 +30,10 @@ describe("the config of a store", () => {
     { type: "s3", path: "/x" },
     { type: "s3", bucket: "b", "access-key": "k" },
     { type: "s3", bucket: "b", "path-style": "yes" },
+    { type: "s3", bucket: "b", retry: { within: "0s" } },
+    { type: "s3", bucket: "b", retry: { within: "5 minutes" } },
+    { type: "s3", bucket: "b", retry: {} },
+    { type: "file", path: "/x", retry: { within: "5m" } },
     { type: "s3", bucket: "b", encryption: {} },
     { type: "s3", bucket: "b", encryption: { recipients: [] } },
     { type: "s3", bucket: "b", encryption: { recipients: ["age1x"], password: "p" } },

@@ -60,7 +60,10 @@ const TUNING: S3Tuning = {
 let places = 0;
 
 export async function openFaultySource(): Promise<FaultySource> {
-  const server = await startPostgres({ initdbArgs: [`--wal-segsize=${SEGMENT_BYTES / 2 ** 20}`] });
+  const server = await startPostgres({
+    initdbArgs: [`--wal-segsize=${SEGMENT_BYTES / 2 ** 20}`],
+    settings: { min_wal_size: "2MB" },
+  });
   const s3 = await startS3();
   await server.query("CREATE TABLE orders (id bigint PRIMARY KEY, note text)");
   return {
