@@ -82,7 +82,13 @@ export async function makePlace(name: string, options: PlaceOptions, context: Co
     storeDir,
     context: own,
     async backup(kind = "full", { component = first ?? "", prune = false } = {}) {
-      const request = { runbook: runbookFile, components: [component], kind, streamSeconds: 0, prune: prune ? "true" : "false" } as const;
+      const request = {
+        runbook: runbookFile,
+        components: [component],
+        kind,
+        streamSeconds: 0,
+        prune: prune ? "true" : "false",
+      } as const;
       (await runBackups(request, own)).assertSucceeded();
     },
     async drill() {

@@ -20,7 +20,7 @@ import { startPostgres, type TestPostgres } from "../../../support/postgres.ts";
 import { startS3, type TestS3 } from "../../../support/s3.ts";
 import { detailsOf, settingOf } from "../taking.ts";
 
-export const SEGMENT_BYTES = 2 ** 20;
+const SEGMENT_BYTES = 2 ** 20;
 
 /** A small source, with an S3 store behind a hop in which things go wrong. */
 export interface FaultySource extends AsyncDisposable {
@@ -30,7 +30,7 @@ export interface FaultySource extends AsyncDisposable {
   open(options: FaultyOptions): Promise<FaultyPlace>;
 }
 
-export interface FaultyOptions {
+interface FaultyOptions {
   readonly seed: number;
   readonly rules?: readonly FaultRule[];
   readonly identity?: string | undefined;
