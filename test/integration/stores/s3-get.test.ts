@@ -176,6 +176,44 @@ describe("a wrong answer", () => {
   });
 });
 
+describe("a document whose bytes are wrong on the way", () => {
+  /** Answers with a wrong byte for so many readings; `same`: with the same one each time. */
+  function spoil(readings: number, same: boolean): { times: number } {
+    const state = { times: 0 };
+    proxy.trouble = (request, response) => {
+      if (request.method !== "GET" || state.times >= readings) return false;
+      state.times += 1;
+      const wrong = same ? "wrong" : `wrong ${state.times}`;
+      forward(s3.endpoint, request, response, (answer, outgoing) => {
+        answer.resume();
+        outgoing.writeHead(200, { ...answer.headers, "content-length": wrong.length }).end(wrong);
+      });
+      return true;
+    };
+    return state;
+  }
+
+  beforeEach(() => store.put("document", once("right")));
+
+  test("is read again until they match its ETag", async () => {
+    const state = spoil(3, false);
+    expect((await readAll(await store.get("document"))).toString()).toBe("right");
+    expect(state.times).toBe(3);
+  });
+
+  test("is taken as it is when two readings agree, because not every store's ETag is an MD5", async () => {
+    spoil(2, true);
+    expect((await readAll(await store.get("document"))).toString()).toBe("wrong");
+  });
+
+  test("is an error that proves nothing when no two readings agree", async () => {
+    spoil(Number.POSITIVE_INFINITY, false);
+    const reading = readAll(await store.get("document"));
+    await expect(reading).rejects.toThrow(ToolError);
+    await expect(reading).rejects.toThrow(/shop\/document does not arrive as it lies in the store/);
+  });
+});
+
 describe("getParallel", () => {
   test("keeps the order when the first range is the slowest, and asks for a bounded number at once", async () => {
     let underWay = 0;
