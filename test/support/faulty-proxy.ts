@@ -119,8 +119,7 @@ export async function startFaultyProxy(target: string, options: FaultyProxyOptio
       return true;
     },
     "stale-list": down((answer, body, outgoing, incoming) => {
-      const stale =
-        listings.get(incoming.url ?? "")?.findLast((one) => !one.equals(body)) ?? withoutNewest(body);
+      const stale = remember(incoming, body).findLast((one) => !one.equals(body)) ?? withoutNewest(body);
       outgoing.writeHead(answer.statusCode ?? 500, { ...answer.headers, "content-length": stale.length });
       outgoing.end(stale);
     }),
@@ -131,6 +130,14 @@ export async function startFaultyProxy(target: string, options: FaultyProxyOptio
       return true;
     },
   };
+
+  /** What this listing was like each time it changed. */
+  function remember(incoming: IncomingMessage, body: Buffer): readonly Buffer[] {
+    const known = listings.get(incoming.url ?? "") ?? [];
+    listings.set(incoming.url ?? "", known);
+    if (known.at(-1)?.equals(body) !== true) known.push(body);
+    return known;
+  }
 
   /** A listing without the object that was written last. */
   function withoutNewest(listing: Buffer): Buffer {
@@ -194,9 +201,7 @@ export async function startFaultyProxy(target: string, options: FaultyProxyOptio
   function passListing(incoming: IncomingMessage, outgoing: ServerResponse): true {
     forward(target, incoming, outgoing, async (answer) => {
       const body = await collect(answer);
-      const known = listings.get(incoming.url ?? "") ?? [];
-      listings.set(incoming.url ?? "", known);
-      if (known.at(-1)?.equals(body) !== true) known.push(body);
+      remember(incoming, body);
       outgoing.writeHead(answer.statusCode ?? 502, answer.headers).end(body);
     });
     return true;
