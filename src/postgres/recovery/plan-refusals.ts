@@ -1,4 +1,11 @@
-import { historyKey, partialKey, partialSidecarKey, segmentKey, sidecarKey } from "../../catalog/layout.ts";
+import {
+  heartbeatKey,
+  historyKey,
+  partialKey,
+  partialSidecarKey,
+  segmentKey,
+  sidecarKey,
+} from "../../catalog/layout.ts";
 import { formatLsn, lsn } from "../../catalog/lsn.ts";
 import type { TimelinePath } from "../../catalog/timelines.ts";
 import type { NamedPoint } from "../../catalog/wal.ts";
@@ -53,6 +60,23 @@ export function missingHistory({ store, name }: StoreSetting, timeline: number):
   return new DefectError(
     subject,
     `${subject} is missing, although there is WAL of timeline ${timeline}: nothing on that timeline can be recovered.`,
+  );
+}
+
+/** All WAL is there, but no sidecar names the point any more in which the last run ended. */
+export function lostPoint(
+  { store, name }: StoreSetting,
+  promised: bigint,
+  newest: bigint | undefined,
+): DefectError {
+  const subject = store.describe(heartbeatKey(name));
+  const found =
+    newest === undefined
+      ? "no sidecar names a point"
+      : `the newest point that a sidecar names is of ${formatMicros(newest)}`;
+  return new DefectError(
+    subject,
+    `${subject} says that ${name} can be recovered up to ${formatMicros(promised)}, but ${found}: a sidecar was altered. Choose an earlier target, or take a new backup.`,
   );
 }
 

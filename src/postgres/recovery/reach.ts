@@ -14,10 +14,11 @@ import {
   type WalInventory,
   type WalSegment,
 } from "../../catalog/wal.ts";
+import { parseTime } from "../../targets.ts";
 import { endOfNeededWal, type PostgresDetails } from "../details.ts";
 import type { StoreSetting } from "../store-setting.ts";
 import { type Candidate, readMicros } from "./candidates.ts";
-import { missingHistory, missingWal, noNamedPoint } from "./plan-refusals.ts";
+import { lostPoint, missingHistory, missingWal, noNamedPoint } from "./plan-refusals.ts";
 
 /** A backup and the WAL that follows it without a gap. */
 export interface Reach extends Candidate {
@@ -32,6 +33,8 @@ export interface Reach extends Candidate {
   readonly gap: boolean;
   /** A timeline of which there is WAL but no history file, so that nobody can tell where it belongs. */
   readonly orphan: number | undefined;
+  /** Up to when the last successful run made the timeline recoverable; undefined when it does not say. */
+  readonly promisedMicros: bigint | undefined;
   /** The newest named point that lies behind the backup's end. */
   readonly newest: ReachedPoint | undefined;
 }
@@ -103,6 +106,7 @@ export async function measureReach(
     missing,
     missingBytes: beat?.partial?.segment === missing ? beat.partial.bytes : undefined,
     gap: isGap(inventory, chain, missing, timeline, beat),
+    promisedMicros: promisedMoment(beat, timeline, details.walSegmentBytes),
     orphan: wanted === undefined ? orphanTimeline(inventory, timeline) : undefined,
     newest: beyond
       ? {
@@ -173,6 +177,16 @@ function promisedEnd(
   return undefined;
 }
 
+function promisedMoment(
+  beat: Heartbeat | undefined,
+  timeline: number,
+  segmentBytes: number,
+): bigint | undefined {
+  if (beat?.recoverableUntil == null || promisedEnd(beat, timeline, segmentBytes) === undefined)
+    return undefined;
+  return parseTime(beat.recoverableUntil);
+}
+
 function orphanTimeline(inventory: WalInventory, followed: number): number | undefined {
   const held = allSegments(inventory).map((segment) => segment.timeline);
   return held.find((timeline) => timeline > followed && !inventory.histories.has(timeline));
@@ -199,6 +213,10 @@ export async function requireEnd(
 ): Promise<ReachedPoint> {
   if (reach.orphan !== undefined) throw missingHistory(setting, reach.orphan);
   if (reach.gap) throw await missingWal(setting, reach, reach.manifest.id, signal);
-  if (reach.newest === undefined) throw noNamedPoint(setting.name, reach.manifest.id);
-  return reach.newest;
+  const { newest, promisedMicros } = reach;
+  if (promisedMicros !== undefined && (newest?.micros ?? 0n) < promisedMicros) {
+    throw lostPoint(setting, promisedMicros, newest?.micros);
+  }
+  if (newest === undefined) throw noNamedPoint(setting.name, reach.manifest.id);
+  return newest;
 }

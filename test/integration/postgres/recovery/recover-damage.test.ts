@@ -160,6 +160,14 @@ describe.each([
     expect((await defect("latest")).message).toContain(older);
   });
 
+  test("when the newest segment no longer names the point that the last run ended in", async () => {
+    await damage(sidecarKey("db", segments.at(-1) ?? ""), (bytes) => {
+      const { restorePoint: _, ...sidecar } = JSON.parse(bytes.toString()) as { restorePoint: object };
+      return Buffer.from(JSON.stringify(sidecar));
+    });
+    expect((await defect("latest")).message).toMatch(/heartbeat.json says .*a sidecar was altered/);
+  });
+
   test.runIf(!sealed)("when PostgreSQL finds a segment broken that was archived like that", async () => {
     const raw = await readSegment(store, middle);
     raw.fill(0x2a, raw.length >> 1, (raw.length >> 1) + 16);
