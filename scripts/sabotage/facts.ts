@@ -44,8 +44,10 @@ export interface Facts {
   readonly heartbeat: Heartbeat | undefined;
   readonly recipients: readonly string[];
   readonly identity: string | undefined;
-  /** Tables whose rows the runbook's checks count. */
-  readonly rowsChecked: readonly string[];
+  /** What the runbook says of the component. */
+  readonly config: ComponentConfig;
+  /** How many backups there are. */
+  readonly backups: number;
   /** How often the component must be drilled; undefined when no scenario says so. */
   readonly drilledEverySeconds: number | undefined;
 }
@@ -89,7 +91,8 @@ export async function readFacts(
     heartbeat: await readHeartbeat(store, name, signal),
     recipients: setting.encryption.recipients,
     identity: setting.encryption.identity(),
-    rowsChecked: setting.config.checks.flatMap((check) => ("rows" in check ? check.rows : [])),
+    config: setting.config,
+    backups: backups.length,
     drilledEverySeconds,
   };
 }

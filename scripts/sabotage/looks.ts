@@ -6,8 +6,10 @@ import type { Context } from "../../src/context.ts";
 import { runDrill } from "../../src/drill/run.ts";
 import type { DrillRecord } from "../../src/record.ts";
 import type { Runbook } from "../../src/runbook/load.ts";
+import { recoveredBy } from "../../src/runbook/scenario.ts";
 import type { Store } from "../../src/stores/store.ts";
 import { parseTarget } from "../../src/targets.ts";
+import { overdueDrills } from "../../src/verify/drills.ts";
 import type { Circumstances, Look } from "./breakage.ts";
 
 /** A component of a runbook, and how to look at it. */
@@ -62,11 +64,28 @@ function changedBy(subject: Subject, store: Store, around: Circumstances): Subje
 
 async function verified(
   depth: "inventory" | "checksums",
-  { setting, component, context }: Subject,
+  { runbook, setting, component, context }: Subject,
 ): Promise<Caught[]> {
-  const request = { depth, now: context.now(), rpoSeconds: null, share: undefined };
-  const { findings } = await component.verify(setting, request, context);
-  return findings.map(({ code, severity, message }) => ({ code, severity, message }));
+  const now = context.now();
+  const request = { depth, now, rpoSeconds: null, share: undefined };
+  const { findings, window } = await component.verify(setting, request, context);
+  const oldest = window === null ? undefined : new Date(window.from);
+  const overdue = await overdueDrills(
+    ofComponent(runbook, setting.name),
+    [setting.store],
+    oldest,
+    now,
+    context.signal,
+  );
+  return [...findings, ...overdue].map(({ code, severity, message }) => ({ code, severity, message }));
+}
+
+/** Scenarios that do not recover the component are not what is broken. */
+function ofComponent({ config }: Runbook, name: string): Runbook["config"] {
+  const scenarios = Object.entries(config.scenarios).filter(([, one]) =>
+    recoveredBy(one, "drill").includes(name),
+  );
+  return { ...config, scenarios: Object.fromEntries(scenarios) };
 }
 
 async function drilled({ runbook, setting, component, environment, context }: Subject): Promise<Caught[]> {

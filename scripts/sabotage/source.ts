@@ -4,14 +4,15 @@ import { generateIdentity, identityToRecipient } from "age-encryption";
 import { stringify } from "yaml";
 import { runBackups } from "../../src/backup/run.ts";
 import type { Context } from "../../src/context.ts";
+import { drillOnce } from "../../src/drill/drill-once.ts";
 import { variable } from "../demo/runbook.ts";
 import type { TestPostgres } from "../lib/postgres.ts";
-import { lookAt } from "./looks.ts";
-import { openSubject } from "./subject.ts";
 
 /** A server, a store and the runbook that ties them together. */
 export interface Place {
   readonly runbookFile: string;
+  /** The component that is looked at. */
+  readonly component: string;
   readonly context: Context;
   /** The folder of the store, when it is one. */
   readonly storeDir: string;
@@ -79,6 +80,7 @@ export async function makePlace(name: string, options: PlaceOptions, context: Co
   const own = { ...context, env: { ...context.env, ...env } };
   return {
     runbookFile,
+    component: first ?? "",
     storeDir,
     context: own,
     async backup(kind = "full", { component = first ?? "", prune = false } = {}) {
@@ -92,11 +94,16 @@ export async function makePlace(name: string, options: PlaceOptions, context: Co
       (await runBackups(request, own)).assertSucceeded();
     },
     async drill() {
-      await using opened = await openSubject(runbookFile, first, own);
-      const { subject } = opened;
-      const [wrong] = await lookAt("drill", subject, subject.setting.store);
-      if (wrong !== undefined)
-        throw new Error(`The first drill is not passed: ${wrong.code}: ${wrong.message}`);
+      const { record } = await drillOnce(
+        {
+          ...{ runbookFile, facts: {}, scenario: "database-lost", environment: "drill", target: "latest" },
+          ...{ backup: "existing", keep: false, operator: "sabotage", reportDir: join(folder, "reports") },
+          run: { url: null, attempt: null, sha: null },
+          redact: (text) => text,
+        },
+        own,
+      );
+      if (record.verdict !== "passed") throw new Error(`The first drill is not passed: ${record.reasons[0]}`);
     },
   };
 }

@@ -1,9 +1,12 @@
+import { join } from "node:path";
 import type { Context } from "../../src/context.ts";
 import { UserError } from "../../src/errors.ts";
 import { orList } from "../../src/quote.ts";
 import { loadRunbook } from "../../src/runbook/load.ts";
 import { openService } from "../../src/service.ts";
+import { cachedStore } from "./cached-store.ts";
 import type { Subject } from "./looks.ts";
+import { overlayOf } from "./overlay.ts";
 
 /** A component that can be broken, and the means to look at it; closed by you. */
 export interface OpenSubject extends AsyncDisposable {
@@ -30,9 +33,20 @@ export async function openSubject(
   const allowed = Object.keys(objectives).filter((one) => objectives[one]?.protected !== true);
   const environment = allowed.includes("drill") ? "drill" : (allowed[0] ?? "drill");
   const setting = await service.setting(name);
+  const type = runbook.config.stores[setting.config.store]?.type;
+  // What lies far away is fetched once.
+  const near =
+    type === "file" ? setting.store : cachedStore(setting.store, join(context.workDir, "cache"), context);
   const loaded = await service.load(name);
   return {
-    subject: { runbook, setting, component: loaded, environment, context },
+    // Whatever writes, a drill with its record too, writes to the overlay.
+    subject: {
+      runbook,
+      setting: { ...setting, store: overlayOf(near) },
+      component: loaded,
+      environment,
+      context,
+    },
     [Symbol.asyncDispose]: () => service.close(),
   };
 }

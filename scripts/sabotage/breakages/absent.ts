@@ -124,10 +124,13 @@ export const ABSENT: readonly Breakage[] = [
     ["wal-gap", "timeline-fork"],
     (facts) => (facts.grown === undefined ? [] : [historyKey(facts.component, facts.grown)]),
   ),
-  gone("heartbeat gone", "heartbeat.json is deleted", ["wal-stale", "not-verified"], (facts) => [
-    heartbeatKey(facts.component),
-  ]),
-  gone("cluster.json gone", "cluster.json is deleted", ["foreign-system", "not-verified"], (facts) => [
+  gone(
+    "heartbeat gone",
+    "heartbeat.json is deleted",
+    ["backup-incomplete", "wal-stale", "not-verified"],
+    (facts) => [heartbeatKey(facts.component)],
+  ),
+  gone("cluster.json gone", "cluster.json is deleted", ["backup-incomplete"], (facts) => [
     clusterKey(facts.component),
   ]),
   gone("partial gone", "The partial segment at the end is deleted with its sidecar", ["wal-gap"], (facts) =>

@@ -72,7 +72,8 @@ export const CONTENT: readonly Breakage[] = [
     name: "rows lost",
     sentence: "The census counts more rows of a table than the backup holds",
     expected: drill("rows failed"),
-    applies: ({ newest, rowsChecked }) => newest.census !== undefined && rowsChecked.length > 0,
+    applies: ({ newest, config }) =>
+      newest.census !== undefined && config.checks.some((check) => "rows" in check),
     breaks: async (store, facts) => {
       const edit = inMain(facts, (database) => ({
         ...database,

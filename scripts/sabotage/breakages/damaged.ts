@@ -15,6 +15,8 @@ interface Kind {
   readonly key: (facts: Facts) => string | undefined;
   /** What it is called when the object is shorter than it was. */
   readonly cut: Expected;
+  /** How much of it stays when its end is lost; half unless given. */
+  readonly share?: number;
   /** And when bytes of it differ. */
   readonly flipped: Expected;
 }
@@ -81,6 +83,8 @@ const OBJECTS: readonly Kind[] = [
   },
   {
     name: "history file",
+    // In the middle of the position.
+    share: 0.12,
     key: ({ component, grown }) => (grown === undefined ? undefined : historyKey(component, grown)),
     cut: inventory("wal-corrupt", "timeline-fork", "wal-gap"),
     flipped: inventory("wal-corrupt", "timeline-fork", "wal-gap"),
@@ -101,14 +105,14 @@ const OBJECTS: readonly Kind[] = [
   {
     name: "heartbeat",
     key: ({ component }) => heartbeatKey(component),
-    cut: inventory("not-verified", "wal-stale", "wal-corrupt"),
-    flipped: inventory("not-verified", "wal-stale", "wal-corrupt"),
+    cut: inventory("backup-corrupt"),
+    flipped: inventory("backup-corrupt"),
   },
   {
     name: "cluster.json",
     key: ({ component }) => clusterKey(component),
-    cut: inventory("not-verified", "foreign-system"),
-    flipped: inventory("not-verified", "foreign-system"),
+    cut: inventory("backup-corrupt"),
+    flipped: inventory("backup-corrupt"),
   },
 ];
 
@@ -129,9 +133,9 @@ const DOCUMENTS = new Set([
   "history file",
 ]);
 
-function cuts({ name, key, cut }: Kind): Breakage[] {
+function cuts({ name, key, cut, share = 0.5 }: Kind): Breakage[] {
   const applies = (facts: Facts) => key(facts) !== undefined;
-  const to = (share: number, sentence: string, title: string): Breakage => ({
+  const to = (part: number, sentence: string, title: string): Breakage => ({
     name: title,
     sentence,
     expected: cut,
@@ -139,11 +143,11 @@ function cuts({ name, key, cut }: Kind): Breakage[] {
     async breaks(store, facts) {
       const found = key(facts) ?? "";
       const content = await store.content(found);
-      await store.place(found, cutTo(content, Math.floor(lengthOf(content) * share)));
+      await store.place(found, cutTo(content, Math.floor(lengthOf(content) * part)));
     },
   });
   return [
-    to(0.5, `The second half of the ${name} is lost`, `${name} cut in half`),
+    to(share, `The end of the ${name} is lost`, `${name} cut short`),
     to(0, `The ${name} is there, but empty`, `${name} emptied`),
   ];
 }

@@ -126,7 +126,7 @@ export const FOREIGN: readonly Breakage[] = [
     applies: ({ others }) => others.includes("fork"),
     breaks: async (store, facts) => {
       const { segments } = await listSegments(store, "fork", facts.inventory.segmentBytes);
-      const place = facts.chain.find(({ name }) => segments.has(name));
+      const place = facts.chain.slice(1).find(({ name }) => segments.has(name));
       const segment = place && segments.get(place.name);
       if (segment === undefined) throw new Error("The two servers have no segment of the same name.");
       await smuggle(store, facts, place as WalSegment, { component: "fork", segment });
