@@ -119,7 +119,7 @@ export const HEALTHY: readonly Variant[] = [
   },
   {
     name: "a partial at the end",
-    sentence: "A stream was broken off, and the newest WAL is a partial segment",
+    sentence: "A stream was broken off: the newest WAL is a partial",
     async make({ server, context }) {
       const config = { freshness: { backup: "26h", wal: "1h" } };
       const place = await makePlace("partial", { servers: { db: server }, config }, context);

@@ -56,13 +56,13 @@ export const SOURCE: readonly SourceBreakage[] = [
   },
   {
     name: "heap page zeroed",
-    sentence: "A page of a table was zeroed in the source, which has no checksums",
+    sentence: "A page of a table is zeroed in a source without checksums",
     expected: drill("SELECT count(*) FROM customers failed"),
     before: async (server) => await whileStopped(server, "customers", (file) => zeroPage(file, 1)),
   },
   {
     name: "heap page broken",
-    sentence: "A line pointer of a table was overwritten in the source, which has no checksums",
+    sentence: "A line pointer is overwritten in a source without checksums",
     expected: drill("integrity: tables (amcheck) failed"),
     before: async (server) =>
       await whileStopped(server, "customers", async (file) => {
@@ -74,7 +74,7 @@ export const SOURCE: readonly SourceBreakage[] = [
   },
   {
     name: "sequence set back",
-    sentence: "A sequence is behind its column in what is recovered, and was not in the census",
+    sentence: "A sequence falls behind its column after the census",
     expected: drill("integrity: sequences failed"),
     after: async (server) => void (await server.query("SELECT setval('orders_id_seq', 1)")),
   },

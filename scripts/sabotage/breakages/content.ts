@@ -7,7 +7,7 @@ import type { Facts } from "../facts.ts";
 /** The census then holds at every position. */
 const ALWAYS = { from: "0/0", to: "FFFFFFFF/FFFFFFFF" };
 
-const NOTHING = "SELECT count(*) FROM pg_class WHERE relname = 'a table that nobody has'";
+const NOTHING = "SELECT count(*) FROM pg_class WHERE relname = '-'";
 
 const hasCensus = ({ newest }: Facts) => newest.census !== undefined;
 
@@ -84,7 +84,7 @@ export const CONTENT: readonly Breakage[] = [
   },
   {
     name: "check expects what is not there",
-    sentence: "A check of the runbook asks for something that was not backed up",
+    sentence: "A check asks for something that was not backed up",
     expected: drill(`${NOTHING} failed`),
     around: () => ({
       config: { checks: postgresConfig.shape.checks.parse([{ query: NOTHING, expect: "= 1" }]) },

@@ -103,7 +103,7 @@ export const EDITED: readonly Breakage[] = [
   },
   {
     name: "name of the newest point edited",
-    sentence: "The sidecar of the newest segment names another restore point",
+    sentence: "The newest sidecar names another restore point",
     expected: drill("recovery failed", "wal-corrupt"),
     applies: endsWhole,
     breaks: async (store, facts) => {
@@ -114,7 +114,7 @@ export const EDITED: readonly Breakage[] = [
   },
   {
     name: "position of the newest point edited",
-    sentence: "The sidecar of the newest segment moves its restore point",
+    sentence: "The newest sidecar moves its restore point",
     expected: drill("recovery failed", "wal-corrupt"),
     applies: endsWhole,
     breaks: async (store, facts) => {
@@ -125,7 +125,7 @@ export const EDITED: readonly Breakage[] = [
   },
   {
     name: "newest point erased",
-    sentence: "The sidecar of the newest segment no longer names its restore point",
+    sentence: "The newest sidecar no longer names its restore point",
     expected: inventory("wal-corrupt"),
     applies: endsWhole,
     breaks: async (store, facts) => {
@@ -137,14 +137,14 @@ export const EDITED: readonly Breakage[] = [
   },
   {
     name: "history moved back",
-    sentence: "The history file says that the timeline began before the newest WAL of its parent",
+    sentence: "The history says that the timeline began earlier",
     expected: drill("timeline-fork", "wal-gap", "wal-corrupt", "recovery failed"),
     applies: hasGrown,
     breaks: async (store, facts) => await moveHistory(store, facts, -4),
   },
   {
     name: "history moved ahead",
-    sentence: "The history file says that the timeline began later than it did",
+    sentence: "The history says that the timeline began later",
     expected: drill("timeline-fork", "wal-gap", "wal-corrupt", "recovery failed"),
     applies: hasGrown,
     breaks: async (store, facts) => await moveHistory(store, facts, 400),

@@ -45,7 +45,7 @@ async function segmentOf(
 export const FOREIGN: readonly Breakage[] = [
   {
     name: "identity changed",
-    sentence: "The private key is another one than that of the recipients",
+    sentence: "The private key is not that of the recipients",
     expected: checksums("key-mismatch"),
     applies: isSealed,
     around: async () => ({ identity: await generateIdentity() }),
@@ -64,7 +64,7 @@ export const FOREIGN: readonly Breakage[] = [
   },
   {
     name: "census sealed for somebody else",
-    sentence: "The census is sealed again for another recipient, and the manifest knows",
+    sentence: "The census is sealed again for another recipient",
     expected: checksums("key-mismatch"),
     applies: (facts) => isSealed(facts) && facts.newest.census !== undefined,
     breaks: async (store, facts) => {
@@ -98,7 +98,7 @@ export const FOREIGN: readonly Breakage[] = [
   },
   {
     name: "segment of another cluster",
-    sentence: "A segment of another component lies in the place of one, with its sidecar",
+    sentence: "A segment of another cluster replaces one, with its sidecar",
     expected: checksums("foreign-system"),
     applies: ({ others }) => others.includes("other"),
     breaks: async (store, facts) => {
@@ -109,7 +109,7 @@ export const FOREIGN: readonly Breakage[] = [
   },
   {
     name: "disguised segment",
-    sentence: "A segment of another cluster lies in the place of one, and its sidecar says it is ours",
+    sentence: "The same, and the sidecar says that it is ours",
     expected: drill("recovery failed", "foreign-system", "wal-corrupt"),
     applies: ({ others }) => others.includes("other"),
     breaks: async (store, facts) => {
@@ -121,7 +121,7 @@ export const FOREIGN: readonly Breakage[] = [
   },
   {
     name: "two servers on one timeline",
-    sentence: "A segment comes from a second server of the cluster that was promoted too",
+    sentence: "A segment comes from a second server that was promoted too",
     expected: drill("recovery failed", "timeline-fork", "wal-corrupt"),
     applies: ({ others }) => others.includes("fork"),
     breaks: async (store, facts) => {

@@ -1,7 +1,7 @@
 import { segmentKey, sidecarKey } from "../../../src/catalog/layout.ts";
 import { segmentName } from "../../../src/catalog/lsn.ts";
 import { sidecarKeyOf, type WalSegment } from "../../../src/catalog/wal.ts";
-import { type Breakage, checksums, inventory } from "../breakage.ts";
+import { type Breakage, checksums, drill, inventory } from "../breakage.ts";
 import { type Facts, middleOf } from "../facts.ts";
 import type { Overlay } from "../overlay.ts";
 
@@ -101,9 +101,8 @@ export const MIXED_UP: readonly Breakage[] = [
   },
   {
     name: "older archive in the newest backup",
-    sentence:
-      "The base archive of the older backup replaces the newest, with its size and digest in the manifest",
-    expected: checksums("backup-corrupt"),
+    sentence: "The older base archive replaces the newest, also in the manifest",
+    expected: drill("recovery failed", "backup-corrupt"),
     applies: hasOlder,
     breaks: async (store, { older, newest }) => {
       if (older === undefined) return;
@@ -117,7 +116,7 @@ export const MIXED_UP: readonly Breakage[] = [
   },
   {
     name: "older manifest as the newest",
-    sentence: "The manifest of the older backup lies under the id of the newest",
+    sentence: "The older manifest lies under the id of the newest backup",
     expected: inventory("backup-corrupt"),
     applies: hasOlder,
     breaks: async (store, { older, newest }) => {

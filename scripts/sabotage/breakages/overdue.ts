@@ -35,7 +35,7 @@ export const OVERDUE: readonly Breakage[] = [
   },
   {
     name: "drill overdue",
-    sentence: "The last passed drill is longer ago than the scenario's every",
+    sentence: "The last passed drill is older than the scenario's every",
     expected: inventory("drill-overdue"),
     applies: ({ drilledEverySeconds }) => drilledEverySeconds !== undefined,
     around: ({ drilledEverySeconds = 0 }) => ({ laterSeconds: drilledEverySeconds + DAY }),
@@ -62,7 +62,7 @@ export const OVERDUE: readonly Breakage[] = [
   },
   {
     name: "backup of a tenth of its size",
-    sentence: "The newest base archive has a tenth of the size of those before it, and the manifest agrees",
+    sentence: "The newest base archive is a tenth of those before it",
     expected: inventory("size-anomaly"),
     applies: ({ newest }) => newest.base.storedBytes > 10_000,
     breaks: async (store, { component, newest }) => {

@@ -25,6 +25,9 @@ export interface FailedRecovery {
 const ENVIRONMENT =
   /No space left on device|Disk quota exceeded|Cannot allocate memory|out of memory|Too many open files|Permission denied|Read-only file system|could not (?:access file|load library|create .*socket|bind|map anonymous|create shared memory|create lock file|resize shared memory)|could not open shared memory|was terminated by signal|incompatible with server|configuration file .* contains errors|Input\/output error/;
 
+/** Before replay begins: the WAL that `backup_label` names is not there, or is not that of the backup. */
+const NO_BEGINNING = /^could not (?:locate (?:required|a valid) checkpoint record|find redo location)/;
+
 const ENDED_BEFORE = /^recovery ended before configured recovery target was reached/;
 
 /**
@@ -49,7 +52,8 @@ export function explainFailure(failed: FailedRecovery): Error {
     );
   }
   const sentence = log.complaint === undefined ? said : `${said}: ${log.complaint}`;
-  if (!log.started || file !== undefined || ENVIRONMENT.test(said)) {
+  const began = log.started || NO_BEGINNING.test(said);
+  if (!began || file !== undefined || ENVIRONMENT.test(said)) {
     return new ToolError(`The scratch server could not recover: ${sentence}.`);
   }
   // The plan has seen that all WAL is there up to a point at which the transaction had ended.

@@ -54,6 +54,13 @@ describe("a server that ended before its target", () => {
     expect(error.message).toContain(sentence);
   });
 
+  test("blames the backup when replay cannot begin where backup_label says", () => {
+    const fatal = "startup[1] FATAL:  could not locate required checkpoint record at 0/1400080";
+    const error = explain([fatal]);
+    expect(error).toBeInstanceOf(DefectError);
+    expect(error).toMatchObject({ subject: "/store/backup" });
+  });
+
   test("blames the last segment that was replayed, or else the backup", () => {
     const restored = `startup[1] LOG:  restored log file "${segment(4).name}" from archive`;
     expect(explain([STARTED, restored, ENDED])).toMatchObject({ subject: `/store/${segment(4).key}` });
