@@ -10,7 +10,7 @@ export type Look = (typeof LOOKS)[number];
 export interface Expected {
   /** The look that must find it at the latest. */
   readonly by: Look;
-  /** Any one of these: codes of findings, or of a drill as {@link import("./looks.ts").drillCodes} gives them. */
+  /** Any one of these: codes of findings, or of a drill, such as `recovery failed`. */
   readonly codes: readonly string[];
   /** A warning is enough; else it must be an error, which turns the job red. */
   readonly warning?: boolean;

@@ -21,7 +21,7 @@ export interface Variant {
 }
 
 /** What variants share. */
-export interface VariantGround {
+interface VariantGround {
   /** A server in use, for variants that need none of their own. */
   readonly server: TestPostgres;
   readonly context: Context;
@@ -176,7 +176,7 @@ export const HEALTHY: readonly Variant[] = [
 ];
 
 /** Streams WAL until some of an unfinished segment is in the store, and stops there. */
-export async function breakOffStream({ runbookFile, context, storeDir }: Place): Promise<void> {
+async function breakOffStream({ runbookFile, context, storeDir }: Place): Promise<void> {
   const stop = new AbortController();
   const signal = AbortSignal.any([context.signal, stop.signal]);
   const request = {

@@ -119,7 +119,7 @@ async function drilled({ runbook, setting, component, environment, context }: Su
  * What is red in a drill record: `recovery failed`, `<check> failed`, or the same with `unverified`; `drill <verdict>`
  * for anything else that keeps it from being passed, such as an objective. Nothing for a drill that passed.
  */
-export function drillCodes(record: DrillRecord): Caught[] {
+function drillCodes(record: DrillRecord): Caught[] {
   if (record.verdict === "passed") return [];
   const caught: Caught[] = [];
   const severity = "error";
