@@ -184,7 +184,7 @@ async function breakOffStream({ runbookFile, context, storeDir }: Place): Promis
     components: ["db"],
     kind: "wal",
     streamSeconds: 60,
-    prune: false,
+    prune: "false",
   } as const;
   const run = runBackups(request, { ...context, signal }).catch((error: unknown) => {
     if (!stop.signal.aborted || !(error instanceof AbortedError)) throw error;
