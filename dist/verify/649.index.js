@@ -401,6 +401,9 @@ function byKind(code, status, error, call, place) {
     if (status !== undefined && (status >= 500 || status === 429)) {
         return `${call.subject}: ${place.host} keeps answering ${status} (${code}); try again later, or give the store "${place.name}" more time with its key retry.`;
     }
+    if (status !== undefined && status < 300) {
+        return `${call.subject}: what ${place.host} answers to ${call.action} cannot be read (${firstLine(error)}); check that the endpoint is an S3 store and that no proxy cuts its answers, then try again.`;
+    }
     if (status !== undefined) {
         return `${call.subject}: ${place.host} answered ${status} (${code}) to ${call.action}: ${firstLine(error)}`;
     }
@@ -901,7 +904,7 @@ async function download(link, key, span, signal) {
 }
 /** Documents, of which nothing else records a digest. */
 const SMALL_BYTES = 2 ** 20;
-const READINGS = 5;
+const READINGS = 8;
 /**
  * A small object, read until its bytes are certain: they match its ETag, which is their MD5 on most stores, or two readings
  * agree. Where the SDK compares the checksum that the store keeps, it needs no more than that.

@@ -10948,7 +10948,7 @@ exports.parseXmlErrorBody = parseXmlErrorBody;
 
 /***/ }),
 
-/***/ 519:
+/***/ 2900:
 /***/ ((__unused_webpack_module, exports, __webpack_require__) => {
 
 const { buildQueryString } = __webpack_require__(3422);
@@ -12328,7 +12328,7 @@ const { SignatureV4SignWithCredentials } = __webpack_require__(5785);
 const { booleanSelector, SelectorType } = __webpack_require__(7291);
 const { httpSigningMiddlewareOptions } = __webpack_require__(402);
 const { Readable } = __webpack_require__(7075);
-const { validate, parse } = __webpack_require__(519);
+const { validate, parse } = __webpack_require__(2900);
 const { AwsRestXmlProtocol } = __webpack_require__(7288);
 const { NormalizedSchema } = __webpack_require__(6890);
 
