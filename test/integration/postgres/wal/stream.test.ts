@@ -32,7 +32,7 @@ import {
   withConfig,
 } from "../recovering.ts";
 import { detailsOf, keysOf, settingOf } from "../taking.ts";
-import { acknowledgedBefore, FRESH, startWriter, streamAside } from "./streaming.ts";
+import { acknowledgedBefore, expireLease, FRESH, startWriter, streamAside } from "./streaming.ts";
 
 const MIB = 2 ** 20;
 /** A line of the log for a point that lies in a segment that is not complete. */
@@ -516,6 +516,7 @@ describe("a stream into S3", () => {
         await stream.until(IN_PARTIAL, 3);
       } finally {
         await stream.kill9();
+        await expireLease(store);
       }
       const clocks = await writer.stop();
       const partial = await partialOf(store, 16 * MIB);

@@ -4,7 +4,10 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
+import { leaseKey } from "../../../../src/catalog/layout.ts";
+import { readLease } from "../../../../src/catalog/lease-objects.ts";
 import type { StoreConfig } from "../../../../src/stores/config.ts";
+import type { Store } from "../../../../src/stores/store.ts";
 import type { TestPostgres } from "../../../support/postgres.ts";
 import type { Source } from "../recovering.ts";
 import type { StreamChild } from "./stream-child.ts";
@@ -19,7 +22,7 @@ export interface Streaming {
   readonly lines: string[];
   /** Waits until a line of the log matches so many times. */
   until(pattern: RegExp, times?: number): Promise<void>;
-  /** As in a power cut. */
+  /** As in a power cut, and some minutes later. */
   kill9(): Promise<void>;
 }
 
@@ -58,8 +61,18 @@ export async function streamAside(
       if (hasEnded(process_)) return;
       process_.kill("SIGKILL");
       await once(process_, "close");
+      await expireLease(source.taking.store);
     },
   };
+}
+
+/** As if the lease of a dead process had run out: a test does not wait for it. */
+export async function expireLease(store: Store): Promise<void> {
+  const lease = await readLease(store, "db", new AbortController().signal);
+  if (lease === undefined) return;
+  const { number, document } = lease.newest;
+  const gone = { ...document, released: true };
+  await store.create(leaseKey("db", number + 1), Buffer.from(JSON.stringify(gone)));
 }
 
 function hasEnded(child: ChildProcess): boolean {
