@@ -2,6 +2,7 @@ import { chmod, chown, mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { runBackups } from "../../src/backup/run.ts";
+import { listBackupIds } from "../../src/catalog/backups.ts";
 import { readHeartbeat } from "../../src/catalog/heartbeat.ts";
 import type { Context } from "../../src/context.ts";
 import { AbortedError } from "../../src/errors.ts";
@@ -99,8 +100,10 @@ export const HEALTHY: readonly Variant[] = [
       await place.backup();
       await place.drill();
       await sleep(1_100);
+      const before = await backupsIn(place);
       await place.backup("full", { prune: true });
       await place.drill();
+      if ((await backupsIn(place)) > before) throw new Error("Retention removed no backup.");
       return place;
     },
   },
@@ -174,6 +177,11 @@ export const HEALTHY: readonly Variant[] = [
   },
   ...OTHER_MAJORS,
 ];
+
+async function backupsIn({ component, storeDir, context }: Place): Promise<number> {
+  const store = openFileStore({ type: "file", path: storeDir }, "offsite", context);
+  return (await listBackupIds(store, component, context.signal)).length;
+}
 
 /** Streams WAL until some of an unfinished segment is in the store, and stops there. */
 async function breakOffStream({ runbookFile, context, storeDir }: Place): Promise<void> {
