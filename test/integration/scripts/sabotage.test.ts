@@ -52,7 +52,7 @@ async function digests(): Promise<Record<string, string>> {
 /** A store in which every write is an error. */
 function readOnly(store: Store): Store {
   const refuse = () => Promise.reject(new Error("Somebody wrote to the store below."));
-  return { ...store, put: refuse, create: refuse, delete: refuse };
+  return { ...store, put: refuse, create: refuse, delete: refuse, removeUnfinished: refuse };
 }
 
 interface Ended {
