@@ -4053,9 +4053,7 @@ async function takeAndList(run, id, openReplication, context) {
     const source = censusSource(run, id, facts.major, context);
     const look = source && (await lookAtObjects(source, "after"));
     const target = { store, component: name, backupId: id, recipients: archive.recipients };
-    const replication = await openReplication();
-    const base = await withPull(pull, takeBaseBackup(replication, target, facts.major, context));
-    await replication.close();
+    const base = await takeBase(run, await openReplication(), target, facts.major, context);
     // Read after the end, so no commit of the backup's own window is later than this.
     const stop = standby !== undefined && !standby.primaryKnown
         ? { time: await standbyTime(sql) }
@@ -4112,6 +4110,17 @@ async function takeAndList(run, id, openReplication, context) {
     await writeBeat(run, "full", id, pulled, point, context);
     const stored = manifest.objects.reduce((sum, object) => sum + object.storedBytes, 0);
     return { manifest, bytes: stored + pulled.bytes, recoverableUntil: recoverableUntil(point) };
+}
+/** The pull's failure ends the base backup too, so that no part of it is written once this has thrown. */
+async function takeBase({ pull }, replication, target, major, context) {
+    const taking = takeBaseBackup(replication, target, major, context);
+    try {
+        return await withPull(pull, taking);
+    }
+    finally {
+        await replication.close();
+        await taking.catch(() => undefined);
+    }
 }
 /** The last look must show what is at the point; without it a difference to the census would prove less. */
 async function replayPoint(standby, point, context) {
@@ -6115,10 +6124,10 @@ async function backupPostgres(setting, kind, context, options = {}) {
         const sql = await open("sql");
         const role = await checkSource(sql);
         const walSender = await open("replication");
-        const identity = await identify(walSender);
-        const opened = await openWriter({ setting, sql, role, identity }, connections, context);
+        const found = await identify(walSender);
+        const opened = await openWriter({ setting, sql, role, identity: found }, connections, context);
         const { standby } = opened;
-        await claimCluster(store, name, identity.systemIdentifier, context.signal);
+        await claimCluster(store, name, found.systemIdentifier, context.signal);
         const taken = await takeLease(request, context);
         if ("who" in taken)
             return leaveToOther(taken, request, context);
@@ -6127,6 +6136,8 @@ async function backupPostgres(setting, kind, context, options = {}) {
         const writer = await withMarker(opened.writer, setting, sql);
         if (standby?.primaryKnown)
             await catchUp(standby, writer, context);
+        // Again: while this run waited for the lease, another has archived WAL that the server had not written before.
+        const identity = await identify(walSender);
         const { systemIdentifier } = identity;
         const fenced = { ...setting, store: lease.store };
         const archive = { store: lease.store, component: name, recipients, systemIdentifier };

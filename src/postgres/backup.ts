@@ -87,16 +87,18 @@ export async function backupPostgres(
     const sql = await open("sql");
     const role = await checkSource(sql);
     const walSender = await open("replication");
-    const identity = await identify(walSender);
-    const opened = await openWriter({ setting, sql, role, identity }, connections, context);
+    const found = await identify(walSender);
+    const opened = await openWriter({ setting, sql, role, identity: found }, connections, context);
     const { standby } = opened;
-    await claimCluster(store, name, identity.systemIdentifier, context.signal);
+    await claimCluster(store, name, found.systemIdentifier, context.signal);
     const taken = await takeLease(request, context);
     if ("who" in taken) return leaveToOther(taken, request, context);
     lease = taken;
     await removeOrphans(lease, name, context);
     const writer = await withMarker(opened.writer, setting, sql);
     if (standby?.primaryKnown) await catchUp(standby, writer, context);
+    // Again: while this run waited for the lease, another has archived WAL that the server had not written before.
+    const identity = await identify(walSender);
 
     const { systemIdentifier } = identity;
     const fenced = { ...setting, store: lease.store };

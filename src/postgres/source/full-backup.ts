@@ -17,7 +17,7 @@ import { describePull, markEnd, type Run, recoverableUntil, withPull, writeBeat 
 import { type CensusSource, extendSteadiness, lookAtObjects, takeCensus } from "../census/capture.ts";
 import { writeCensus } from "../census/store.ts";
 import { endOfNeededWal, type PostgresDetails } from "../details.ts";
-import { type BaseBackup, takeBaseBackup } from "./base-backup.ts";
+import { type BaseBackup, type BaseBackupTarget, takeBaseBackup } from "./base-backup.ts";
 import type { Connection } from "./connection.ts";
 import { readSourceFacts, type SourceMoment, serverTime, sourceMoment } from "./source-facts.ts";
 import { readRestartPoint, type Standby, standbyTime, waitForStandby } from "./standby.ts";
@@ -57,9 +57,7 @@ async function takeAndList(
   const source = censusSource(run, id, facts.major, context);
   const look = source && (await lookAtObjects(source, "after"));
   const target = { store, component: name, backupId: id, recipients: archive.recipients };
-  const replication = await openReplication();
-  const base = await withPull(pull, takeBaseBackup(replication, target, facts.major, context));
-  await replication.close();
+  const base = await takeBase(run, await openReplication(), target, facts.major, context);
   // Read after the end, so no commit of the backup's own window is later than this.
   const stop: Partial<SourceMoment> & { readonly time: string } =
     standby !== undefined && !standby.primaryKnown
@@ -118,6 +116,23 @@ async function takeAndList(
   await writeBeat(run, "full", id, pulled, point, context);
   const stored = manifest.objects.reduce((sum, object) => sum + object.storedBytes, 0);
   return { manifest, bytes: stored + pulled.bytes, recoverableUntil: recoverableUntil(point) };
+}
+
+/** The pull's failure ends the base backup too, so that no part of it is written once this has thrown. */
+async function takeBase(
+  { pull }: Run,
+  replication: Connection,
+  target: BaseBackupTarget,
+  major: number,
+  context: Context,
+): Promise<BaseBackup> {
+  const taking = takeBaseBackup(replication, target, major, context);
+  try {
+    return await withPull(pull, taking);
+  } finally {
+    await replication.close();
+    await taking.catch(() => undefined);
+  }
 }
 
 /** The last look must show what is at the point; without it a difference to the census would prove less. */

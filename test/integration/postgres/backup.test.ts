@@ -16,6 +16,7 @@ import { AbortedError, ToolError } from "../../../src/errors.ts";
 import { backupPostgres } from "../../../src/postgres/backup.ts";
 import { prunePostgres } from "../../../src/postgres/prune.ts";
 import { readAll, type Store } from "../../../src/stores/store.ts";
+import { byNight } from "../../support/nightly.ts";
 import { startPostgres, type TestPostgres } from "../../support/postgres.ts";
 import { censusOfBackup, rowsOf } from "./census/censuses.ts";
 import { detailsOf, keysOf, readArchives, readServerManifest, type Taking, taking } from "./taking.ts";
@@ -63,7 +64,7 @@ function through(here: Taking, beforeChunk: (key: string, bytes: number) => Prom
   return { ...here, store, setting: { ...here.setting, store } };
 }
 
-describe.each([14, 15, 18])("a full backup of PostgreSQL %i", (major) => {
+describe.each(byNight([14, 15, 18]))("a full backup of PostgreSQL %i", (major) => {
   let server: TestPostgres;
   let spaces: string;
 

@@ -1,4 +1,5 @@
 import { describe, test } from "vitest";
+import { NIGHTLY } from "../../support/nightly.ts";
 import { type Cluster, goTheWholeWay } from "./matrix/cluster.ts";
 import {
   checksumsOff,
@@ -26,7 +27,6 @@ import type { Variant } from "./matrix/variant.ts";
  * Every way in which a source can look. Each run has every variant on at least one major, many of them together; with
  * DRILLBOOK_NIGHTLY=1 each is alone, on every major, with both ways of WAL.
  */
-const NIGHTLY = process.env.DRILLBOOK_NIGHTLY === "1";
 const MAJORS = [14, 15, 16, 17, 18];
 const NIGHT_MS = 600_000;
 const WAYS = ["slot", "archive"] as const;

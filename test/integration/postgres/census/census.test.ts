@@ -6,6 +6,7 @@ import { lsn } from "../../../../src/catalog/lsn.ts";
 import { backupPostgres } from "../../../../src/postgres/backup.ts";
 import type { CheckResult } from "../../../../src/record.ts";
 import { readAll } from "../../../../src/stores/store.ts";
+import { byNight } from "../../../support/nightly.ts";
 import { startPostgres } from "../../../support/postgres.ts";
 import { alterObject, openSource, type Source, withConfig } from "../recovering.ts";
 import { detailsOf, keysOf, taking } from "../taking.ts";
@@ -53,7 +54,7 @@ async function fill(source: Source): Promise<void> {
   await other.end();
 }
 
-describe.each([15, 18])("the census of a backup of PostgreSQL %i", (major) => {
+describe.each(byNight([15, 18]))("the census of a backup of PostgreSQL %i", (major) => {
   test("has all databases, is sealed, and agrees with each recovery", async () => {
     const identity = await generateX25519Identity();
     const recipients = [await identityToRecipient(identity)];

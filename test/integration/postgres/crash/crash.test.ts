@@ -10,11 +10,11 @@ import type { Context } from "../../../../src/context.ts";
 import { ToolError } from "../../../../src/errors.ts";
 import { backupPostgres } from "../../../../src/postgres/backup.ts";
 import { prunePostgres } from "../../../../src/postgres/prune.ts";
+import { NIGHTLY } from "../../../support/nightly.ts";
 import { ask, openSource, type Source } from "../recovering.ts";
 import type { CrashAction, CrashChild } from "./crash-child.ts";
 import { flawsOf, type Running, remainsIn, run } from "./crashing.ts";
 
-const NIGHTLY = process.env.DRILLBOOK_NIGHTLY === "1";
 const POINTS = NIGHTLY ? 60 : 12;
 /** On a slow machine the default run makes fewer points. */
 const TIME_BOX_MS = NIGHTLY ? Number.POSITIVE_INFINITY : 40_000;

@@ -1,6 +1,7 @@
 import { generateIdentity } from "age-encryption";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { FAULTS, type Fault, type FaultRule } from "../../../support/faulty-proxy.ts";
+import { NIGHTLY } from "../../../support/nightly.ts";
 import { ask } from "../recovering.ts";
 import {
   addOrders,
@@ -15,7 +16,6 @@ import {
  * A store that fails now and then. A small source asks only for some hundred requests, so by day a fault is more frequent
  * than in any store that is worth its name, in order to happen at all; DRILLBOOK_NIGHTLY=1 adds many rounds at 2 %.
  */
-const NIGHTLY = process.env.DRILLBOOK_NIGHTLY === "1";
 const RUNS_OF_WAL = NIGHTLY ? 2 : 1;
 const BY_DAY: Readonly<Partial<Record<Fault, number>>> = {
   "stale-list": 0.5,

@@ -3,12 +3,13 @@ import { chmodSync, cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } f
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { byNight } from "../../../support/nightly.ts";
 import { startPostgres, type TestPostgres } from "../../../support/postgres.ts";
 import { openSource, withConfig } from "../recovering.ts";
 import { inspected } from "./grounds.ts";
 
 /** Each test damages one relation of a stopped server, looks, and puts the file back. */
-describe.each([15, 18])("what is damaged in PostgreSQL %i", (major) => {
+describe.each(byNight([15, 18]))("what is damaged in PostgreSQL %i", (major) => {
   let server: TestPostgres;
 
   beforeAll(async () => {
@@ -141,7 +142,7 @@ describe.each([15, 18])("what is damaged in PostgreSQL %i", (major) => {
   });
 });
 
-describe.each([15, 18])("what no checksum protects in PostgreSQL %i", (major) => {
+describe.each(byNight([15, 18]))("what no checksum protects in PostgreSQL %i", (major) => {
   test("is found by amcheck: a table's line pointer, and a row that an index lacks", async () => {
     const initdbArgs = major >= 18 ? ["--no-data-checksums"] : [];
     await using server = await startPostgres({ major, initdbArgs });

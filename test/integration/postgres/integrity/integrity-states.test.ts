@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import type { Census } from "../../../../src/postgres/census/document.ts";
+import { byNight } from "../../../support/nightly.ts";
 import { startPostgres, type TestPostgres } from "../../../support/postgres.ts";
 import { censusNow, inspected } from "./grounds.ts";
 
@@ -7,7 +8,7 @@ import { censusNow, inspected } from "./grounds.ts";
 const STEADY = { reachedLsn: 100n };
 const LATER = { reachedLsn: 1_000n };
 
-describe.each([15, 18])("what a source can have too, on PostgreSQL %i", (major) => {
+describe.each(byNight([15, 18]))("what a source can have too, on PostgreSQL %i", (major) => {
   let server: TestPostgres;
   let whole: Census;
 

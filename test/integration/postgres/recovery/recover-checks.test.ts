@@ -1,10 +1,11 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Recovered } from "../../../../src/component.ts";
 import type { CheckResult } from "../../../../src/record.ts";
+import { byNight } from "../../../support/nightly.ts";
 import { openSource, type Source, withConfig } from "../recovering.ts";
 
 /** All checks that a test wants, run on one recovered server. */
-describe.each([14, 15, 18])("the checks of a recovered PostgreSQL %i", (major) => {
+describe.each(byNight([14, 15, 18]))("the checks of a recovered PostgreSQL %i", (major) => {
   let source: Source;
   let recovered: Recovered;
   let results: CheckResult[];

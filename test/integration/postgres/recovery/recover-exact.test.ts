@@ -2,11 +2,12 @@ import { setTimeout as sleep } from "node:timers/promises";
 import pg from "pg";
 import { expect, test } from "vitest";
 import { formatMicros, parseTime } from "../../../../src/targets.ts";
+import { NIGHTLY } from "../../../support/nightly.ts";
 import type { TestPostgres } from "../../../support/postgres.ts";
 import { openSource } from "../recovering.ts";
 import { detailsOf } from "../taking.ts";
 
-const TARGETS = 6;
+const TARGETS = NIGHTLY ? 20 : 4;
 const WRITERS = 6;
 
 /**

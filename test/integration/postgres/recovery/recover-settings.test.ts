@@ -12,10 +12,11 @@ import { chooseRuntime } from "../../../../src/postgres/scratch/choose-runtime.t
 import { findRunUser } from "../../../../src/postgres/scratch/run-user.ts";
 import { createScratch } from "../../../../src/postgres/scratch/scratch.ts";
 import { freePort } from "../../../../src/postgres/scratch/server.ts";
+import { byNight } from "../../../support/nightly.ts";
 import { binDirOf } from "../../../support/postgres.ts";
 import { ask, openSource, roomContext, withConfig } from "../recovering.ts";
 
-describe.each([14, 15, 18])("what the source of PostgreSQL %i was configured with", (major) => {
+describe.each(byNight([14, 15, 18]))("what the source of PostgreSQL %i was configured with", (major) => {
   test("does not come along: preloaded libraries, archiving, huge pages, raised limits", async () => {
     const archived = mkdtempSync(join(tmpdir(), "drillbook-test-archive-"));
     chmodSync(archived, 0o777);

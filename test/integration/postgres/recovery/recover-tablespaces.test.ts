@@ -5,10 +5,11 @@ import { expect, test } from "vitest";
 import { lsn, parseSegmentName, segmentStart } from "../../../../src/catalog/lsn.ts";
 import { ToolError } from "../../../../src/errors.ts";
 import { createdTablespaces } from "../../../../src/postgres/recovery/wal-tablespaces.ts";
+import { byNight } from "../../../support/nightly.ts";
 import { ask, openSource, roomContext, spiedStore } from "../recovering.ts";
 import { detailsOf, keysOf, readSegment } from "../taking.ts";
 
-test.each([14, 15, 18])(
+test.each(byNight([14, 15, 18]))(
   "PostgreSQL %i: a tablespace made after the backup is never written to",
   async (major) => {
     const folder = mkdtempSync(join(tmpdir(), "drillbook-test-space-"));

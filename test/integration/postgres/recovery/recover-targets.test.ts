@@ -4,12 +4,13 @@ import { expect, test } from "vitest";
 import { formatLsn, lsn } from "../../../../src/catalog/lsn.ts";
 import { UserError } from "../../../../src/errors.ts";
 import { formatMicros, parseTime } from "../../../../src/targets.ts";
+import { NIGHTLY } from "../../../support/nightly.ts";
 import type { TestPostgres } from "../../../support/postgres.ts";
 import { openSource, type Source } from "../recovering.ts";
 import { detailsOf } from "../taking.ts";
 
 /** All of them in the nightly run; enough for every kind to come up in the others. */
-const TARGETS = process.env.DRILLBOOK_NIGHTLY === "1" ? 100 : 26;
+const TARGETS = NIGHTLY ? 100 : 12;
 const WRITERS = 4;
 
 /**

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { historyKey } from "../../../../src/catalog/layout.ts";
 import { DefectError } from "../../../../src/errors.ts";
+import { byNight } from "../../../support/nightly.ts";
 import { ask, openSource, type Source } from "../recovering.ts";
 
 /** Ends recovery of a standby of nobody: the server goes on with a new timeline, as after a failover. */
@@ -15,7 +16,7 @@ async function failOver({ server }: Source): Promise<void> {
   await server.query("SELECT pg_promote()");
 }
 
-describe.each([14, 15, 18])("PostgreSQL %i: a backup from before a failover", (major) => {
+describe.each(byNight([14, 15, 18]))("PostgreSQL %i: a backup from before a failover", (major) => {
   test("is recovered along the new timeline, and not without its history file", async () => {
     await using source = await openSource({ postgres: { major } });
     const { server } = source;

@@ -10,6 +10,7 @@ import { restoreDataFolder } from "../../../../src/postgres/recovery/fetch-data.
 import { findRunUser } from "../../../../src/postgres/scratch/run-user.ts";
 import { createScratch } from "../../../../src/postgres/scratch/scratch.ts";
 import { formatMicros, parseTime } from "../../../../src/targets.ts";
+import { byNight } from "../../../support/nightly.ts";
 import { ask, openSource, roomContext, type Source, spiedStore } from "../recovering.ts";
 import { detailsOf } from "../taking.ts";
 
@@ -17,7 +18,7 @@ import { detailsOf } from "../taking.ts";
  * One source with this history, each step a second transaction later: 1000 orders | backup 1 | 2000 orders, `before` |
  * all deleted, WAL archived | backup 2.
  */
-describe.each([14, 15, 18])("a recovery of PostgreSQL %i", (major) => {
+describe.each(byNight([14, 15, 18]))("a recovery of PostgreSQL %i", (major) => {
   let source: Source;
   let tablespaces: string[];
   let first: BackupManifest | undefined;

@@ -5,6 +5,7 @@ import { ToolError } from "../../../../src/errors.ts";
 import { backupPostgres } from "../../../../src/postgres/backup.ts";
 import type { Store } from "../../../../src/stores/store.ts";
 import { testContext } from "../../../support/context.ts";
+import { byNight } from "../../../support/nightly.ts";
 import { startPostgres, type TestPostgres } from "../../../support/postgres.ts";
 import { type Taking, taking } from "../taking.ts";
 
@@ -25,7 +26,7 @@ async function set(server: TestPostgres, settings: Readonly<Record<string, strin
   await sleep(200);
 }
 
-describe.each([14, 15, 18])("the slot of PostgreSQL %i", (major) => {
+describe.each(byNight([14, 15, 18]))("the slot of PostgreSQL %i", (major) => {
   let server: TestPostgres;
   let here: Taking;
 

@@ -10,13 +10,14 @@ import { waitForStandby, watchPull } from "../../../../src/postgres/source/stand
 import { parseUri } from "../../../../src/postgres/source/uri.ts";
 import type { PullResult } from "../../../../src/postgres/wal/wal-pull.ts";
 import { parseTarget } from "../../../../src/targets.ts";
+import { byNight } from "../../../support/nightly.ts";
 import { startPostgres, startStandby, type TestPostgres } from "../../../support/postgres.ts";
 import { censusOfBackup, databaseIn } from "../census/censuses.ts";
 import { alterObject, ask } from "../recovering.ts";
 import { detailsOf, keysOf } from "../taking.ts";
 import { clock, complaints, openPair, type Pair, place, recovering, refusal } from "./pairs.ts";
 
-describe.each([14, 15, 18])("a standby of PostgreSQL %i as the source", (major) => {
+describe.each(byNight([14, 15, 18]))("a standby of PostgreSQL %i as the source", (major) => {
   let pair: Pair;
   beforeAll(async () => {
     pair = await openPair(major);

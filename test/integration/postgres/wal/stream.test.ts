@@ -21,6 +21,7 @@ import { backupPostgres } from "../../../../src/postgres/backup.ts";
 import type { PostgresDetails } from "../../../../src/postgres/details.ts";
 import { segmentFile } from "../../../../src/postgres/recovery/fetch-wal.ts";
 import { readAll, type Store } from "../../../../src/stores/store.ts";
+import { byNight } from "../../../support/nightly.ts";
 import { startS3World } from "../../../support/s3-world.ts";
 import {
   alterObject,
@@ -231,7 +232,7 @@ async function* once(bytes: Buffer): AsyncGenerator<Buffer> {
   yield bytes;
 }
 
-describe.each([15, 18])("PostgreSQL %i: a stream that was killed", (major) => {
+describe.each(byNight([15, 18]))("PostgreSQL %i: a stream that was killed", (major) => {
   let source: Source;
   let store: Store;
 

@@ -16,6 +16,7 @@ import {
 import { DefectError, ToolError } from "../../../../src/errors.ts";
 import { backupPostgres } from "../../../../src/postgres/backup.ts";
 import type { Store } from "../../../../src/stores/store.ts";
+import { byNight } from "../../../support/nightly.ts";
 import { startPostgres, type TestPostgres } from "../../../support/postgres.ts";
 import { detailsOf, keysOf, readSegment, type Taking, taking } from "../taking.ts";
 
@@ -47,7 +48,7 @@ async function recycle(server: TestPostgres): Promise<void> {
   }
 }
 
-describe.each([14, 15, 18])("WAL of PostgreSQL %i", (major) => {
+describe.each(byNight([14, 15, 18]))("WAL of PostgreSQL %i", (major) => {
   let server: TestPostgres;
 
   beforeAll(async () => {
