@@ -8,6 +8,8 @@ import { openSource } from "../recovering.ts";
 import { detailsOf } from "../taking.ts";
 
 const TARGETS = NIGHTLY ? 20 : 4;
+/** A recovery takes a second or two. */
+const TIME = { timeout: 60_000 + TARGETS * 10_000 };
 const WRITERS = 6;
 
 /**
@@ -19,60 +21,66 @@ const WRITERS = 6;
 /** How long a writer may be held up between taking its commit's time and writing it. */
 const OVERLAP_MICROS = 100_000n;
 
-test.each([15, 18])("PostgreSQL %i: random targets under concurrent writers are exact", async (major) => {
-  const settings = { track_commit_timestamp: true, wal_keep_size: "2GB", synchronous_commit: "off" };
-  await using source = await openSource({ postgres: { major, settings } });
-  const { server } = source;
-  await server.query("CREATE EXTENSION pg_walinspect");
-  await server.query("CREATE TABLE events (id bigserial, writer int)");
-  const writers = startWriters(server);
-  try {
-    const manifest = await source.backup();
-    await sleep(2_000);
-    await source.backup("wal");
-    await sleep(1_000);
-    await writers.stop();
-    await source.backup("wal");
-    const details = detailsOf(manifest);
-    const { micros: from } = time(details.stopTime);
-    const to = time(await source.clock()).micros - 500_000n;
-    const records = await transactionRecords(server, details.startLsn);
-    expect(records.length).toBeGreaterThan(1_000);
-    const truth = await commitTimes(server);
+test.each([15, 18])(
+  "PostgreSQL %i: random targets under concurrent writers are exact",
+  TIME,
+  async (major) => {
+    const settings = { track_commit_timestamp: true, wal_keep_size: "2GB", synchronous_commit: "off" };
+    await using source = await openSource({ postgres: { major, settings } });
+    const { server } = source;
+    await server.query("CREATE EXTENSION pg_walinspect");
+    await server.query("CREATE TABLE events (id bigserial, writer int)");
+    const writers = startWriters(server);
+    try {
+      const manifest = await source.backup();
+      await sleep(2_000);
+      await source.backup("wal");
+      await sleep(1_000);
+      await writers.stop();
+      await source.backup("wal");
+      const details = detailsOf(manifest);
+      const { micros: from } = time(details.stopTime);
+      const to = time(await source.clock()).micros - 500_000n;
+      const records = await transactionRecords(server, details.startLsn);
+      expect(records.length).toBeGreaterThan(1_000);
+      const truth = await commitTimes(server);
 
-    for (let done = 0; done < TARGETS; ) {
-      const target = from + BigInt(Math.ceil(Math.random() * Number(to - from)));
-      if (isSplit(records, target)) continue;
-      done += 1;
-      const recovered = await source.recover(formatMicros(target));
-      try {
-        const client = new pg.Client({ connectionString: recovered.access.url ?? "" });
-        await client.connect();
-        const { rows } = await client.query<{ id: string }>("SELECT id::text FROM events ORDER BY events.id");
-        await client.end();
-        const expected = truth.filter((row) => row.micros <= target);
-        expect({ target, ids: rows.map((row) => row.id) }).toEqual({
-          target,
-          ids: expected.map((row) => row.id),
-        });
-        const { lastCommitBefore, firstCommitAfter } = recovered.reached;
-        const after = truth.map((row) => row.micros).filter((micros) => micros > target);
-        expect(time(lastCommitBefore).micros).toBeLessThanOrEqual(target);
-        // The last in the order of the WAL: writers take their time a little before they write, so it need not be the newest.
-        const newest = newestOf(expected.map((row) => row.micros));
-        expect(time(lastCommitBefore).micros).toBeGreaterThan(newest - OVERLAP_MICROS);
-        if (firstCommitAfter !== null) {
-          expect(time(firstCommitAfter).micros).toBeGreaterThan(target);
-          expect(after.length === 0 || records.includes(time(firstCommitAfter).micros)).toBe(true);
+      for (let done = 0; done < TARGETS; ) {
+        const target = from + BigInt(Math.ceil(Math.random() * Number(to - from)));
+        if (isSplit(records, target)) continue;
+        done += 1;
+        const recovered = await source.recover(formatMicros(target));
+        try {
+          const client = new pg.Client({ connectionString: recovered.access.url ?? "" });
+          await client.connect();
+          const { rows } = await client.query<{ id: string }>(
+            "SELECT id::text FROM events ORDER BY events.id",
+          );
+          await client.end();
+          const expected = truth.filter((row) => row.micros <= target);
+          expect({ target, ids: rows.map((row) => row.id) }).toEqual({
+            target,
+            ids: expected.map((row) => row.id),
+          });
+          const { lastCommitBefore, firstCommitAfter } = recovered.reached;
+          const after = truth.map((row) => row.micros).filter((micros) => micros > target);
+          expect(time(lastCommitBefore).micros).toBeLessThanOrEqual(target);
+          // The last in the order of the WAL: writers take their time a little before they write, so it need not be the newest.
+          const newest = newestOf(expected.map((row) => row.micros));
+          expect(time(lastCommitBefore).micros).toBeGreaterThan(newest - OVERLAP_MICROS);
+          if (firstCommitAfter !== null) {
+            expect(time(firstCommitAfter).micros).toBeGreaterThan(target);
+            expect(after.length === 0 || records.includes(time(firstCommitAfter).micros)).toBe(true);
+          }
+        } finally {
+          await recovered.dispose();
         }
-      } finally {
-        await recovered.dispose();
       }
+    } finally {
+      await writers.stop();
     }
-  } finally {
-    await writers.stop();
-  }
-});
+  },
+);
 
 function time(text: string | null): { micros: bigint } {
   return { micros: parseTime(text ?? "") ?? -1n };

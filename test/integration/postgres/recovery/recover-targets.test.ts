@@ -11,56 +11,62 @@ import { detailsOf } from "../taking.ts";
 
 /** All of them in the nightly run; enough for every kind to come up in the others. */
 const TARGETS = NIGHTLY ? 100 : 12;
+/** A recovery takes a second or two. */
+const TIME = { timeout: 60_000 + TARGETS * 10_000 };
 const WRITERS = 4;
 
 /**
  * The truth is the source's own WAL, as pg_walinspect shows it: the commit and abort records in their order. A target is a
  * cut between two of them; what is recovered must be exactly the transactions before the cut.
  */
-test.each([15, 18])("PostgreSQL %i: random targets of all kinds are exact, or refused", async (major) => {
-  const settings = { wal_keep_size: "2GB", synchronous_commit: "off" };
-  await using source = await openSource({ postgres: { major, settings } });
-  const { server } = source;
-  await server.query("CREATE EXTENSION pg_walinspect");
-  await server.query("CREATE TABLE events (id bigserial, xid text DEFAULT pg_current_xact_id()::text)");
-  const writers = startWriters(server);
-  let truth: Truth;
-  try {
-    await sleep(300);
-    truth = await writeHistory(source, writers);
-  } finally {
-    await writers.stop();
-  }
-  const seen = new Map<string, number>();
-  for (let done = 0; done < TARGETS; done += 1) {
-    const { target, kind, cut, backupId } = draw(truth, done);
-    seen.set(kind, (seen.get(kind) ?? 0) + 1);
-    if (cut === "refused") {
-      await expect(source.recover(target), target).rejects.toBeInstanceOf(UserError);
-      continue;
-    }
-    const recovered = await source.recover(target);
+test.each([15, 18])(
+  "PostgreSQL %i: random targets of all kinds are exact, or refused",
+  TIME,
+  async (major) => {
+    const settings = { wal_keep_size: "2GB", synchronous_commit: "off" };
+    await using source = await openSource({ postgres: { major, settings } });
+    const { server } = source;
+    await server.query("CREATE EXTENSION pg_walinspect");
+    await server.query("CREATE TABLE events (id bigserial, xid text DEFAULT pg_current_xact_id()::text)");
+    const writers = startWriters(server);
+    let truth: Truth;
     try {
-      const left = new Set(truth.records.slice(cut).map((record) => record.xid));
-      const expected = truth.rows.filter((row) => !left.has(row.xid)).map((row) => row.id);
-      const client = new pg.Client({ connectionString: recovered.access.url ?? "" });
-      await client.connect();
-      const { rows } = await client.query<{ id: string }>("SELECT id::text FROM events ORDER BY events.id");
-      await client.end();
-      expect({ target, ids: rows.map((row) => row.id) }).toEqual({ target, ids: expected });
-      expect({ target, backupId: recovered.backupId }).toEqual({ target, backupId });
-      const { lastCommitBefore } = recovered.reached;
-      // PostgreSQL does not count the end of a transaction that is the very record at an LSN.
-      const times = truth.records.slice(0, cut).slice(kind === "lsn" ? -2 : -1);
-      if (lastCommitBefore !== null) {
-        expect(times.map(({ micros }) => micros)).toContain(parseTime(lastCommitBefore));
-      }
+      await sleep(300);
+      truth = await writeHistory(source, writers);
     } finally {
-      await recovered.dispose();
+      await writers.stop();
     }
-  }
-  for (const kind of KINDS) expect({ kind, count: seen.get(kind) ?? 0 }).not.toEqual({ kind, count: 0 });
-});
+    const seen = new Map<string, number>();
+    for (let done = 0; done < TARGETS; done += 1) {
+      const { target, kind, cut, backupId } = draw(truth, done);
+      seen.set(kind, (seen.get(kind) ?? 0) + 1);
+      if (cut === "refused") {
+        await expect(source.recover(target), target).rejects.toBeInstanceOf(UserError);
+        continue;
+      }
+      const recovered = await source.recover(target);
+      try {
+        const left = new Set(truth.records.slice(cut).map((record) => record.xid));
+        const expected = truth.rows.filter((row) => !left.has(row.xid)).map((row) => row.id);
+        const client = new pg.Client({ connectionString: recovered.access.url ?? "" });
+        await client.connect();
+        const { rows } = await client.query<{ id: string }>("SELECT id::text FROM events ORDER BY events.id");
+        await client.end();
+        expect({ target, ids: rows.map((row) => row.id) }).toEqual({ target, ids: expected });
+        expect({ target, backupId: recovered.backupId }).toEqual({ target, backupId });
+        const { lastCommitBefore } = recovered.reached;
+        // PostgreSQL does not count the end of a transaction that is the very record at an LSN.
+        const times = truth.records.slice(0, cut).slice(kind === "lsn" ? -2 : -1);
+        if (lastCommitBefore !== null) {
+          expect(times.map(({ micros }) => micros)).toContain(parseTime(lastCommitBefore));
+        }
+      } finally {
+        await recovered.dispose();
+      }
+    }
+    for (const kind of KINDS) expect({ kind, count: seen.get(kind) ?? 0 }).not.toEqual({ kind, count: 0 });
+  },
+);
 
 const KINDS = [
   "time",
