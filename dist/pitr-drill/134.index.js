@@ -162,6 +162,7 @@ var values = __webpack_require__(26271);
 
 
 
+
 /**
  * `lease/<number>.json`: the one with the highest number says which run writes into the component's place. Each is created
  * and never changed, and the highest is never deleted, so a number is never given twice. Times are RFC 3339 in UTC.
@@ -179,30 +180,43 @@ const leaseDocument = schemas/* object */.Ikc({
     /** The run has ended. */
     released: schemas/* boolean */.zMY(),
 });
-/** The lease object with the highest number, and the keys of all others; undefined when there is none. */
-async function readLease(store, component, signal) {
-    for (;;) {
-        const keys = [];
-        let last;
-        for await (const { key, modified } of store.list((0,layout/* leasePrefix */.rb)(component), signal)) {
+/** A listing that shows what is not there any more is asked again so often. */
+const READINGS = 50;
+const AGAIN_MS = 100;
+/**
+ * The lease object with the highest number, and the keys of all others; undefined when there is none. `known` is a number
+ * that was there a moment ago: a listing may not show the newest yet, so what follows it is looked for by its name.
+ */
+async function readLease(store, component, signal, known = 0) {
+    for (let reading = 1;; reading += 1) {
+        const listed = [];
+        for await (const { key } of store.list((0,layout/* leasePrefix */.rb)(component), signal)) {
             const number = (0,layout/* leaseNumber */.Mr)(component, key);
-            if (number === undefined)
-                continue;
-            if (last !== undefined)
-                keys.push(last.key);
-            last = { number, key, modified };
+            if (number !== undefined)
+                listed.push({ number, key });
         }
-        if (last === undefined)
+        let number = Math.max(known, listed.at(-1)?.number ?? 0);
+        while ((await store.stat((0,layout/* leaseKey */.aW)(component, number + 1), signal)) !== undefined)
+            number += 1;
+        if (number === 0)
             return undefined;
+        const older = listed.filter((one) => one.number < number).map(({ key }) => key);
+        const found = await store.stat((0,layout/* leaseKey */.aW)(component, number), signal);
         try {
-            const document = await readLeaseDocument(store, last.key, signal);
-            return { newest: { number: last.number, modified: last.modified, document }, older: keys };
+            if (found === undefined)
+                throw new stores_store/* ObjectMissing */.GV(store.describe((0,layout/* leaseKey */.aW)(component, number)));
+            const document = await readLeaseDocument(store, found.key, signal);
+            return { newest: { number, modified: found.modified, document }, older };
         }
         catch (error) {
-            // The holder has renewed it since it was listed.
+            // Its holder has renewed it since it was listed.
             if (!(error instanceof stores_store/* ObjectMissing */.GV))
                 throw error;
+            if (reading === READINGS) {
+                throw new errors/* ToolError */.v4(`${store.describe((0,layout/* leasePrefix */.rb)(component))} does not say who writes there: the store's list does not show what lies in it. Try again later.`);
+            }
         }
+        await (0,signals/* sleep */.yy)(AGAIN_MS, signal);
     }
 }
 async function readLeaseDocument(store, key, signal) {
@@ -250,7 +264,7 @@ function holdLease(lease, held, context) {
     /** The number is still ours, or becomes ours; else it is lost. */
     async function look(signal) {
         const began = performance.now();
-        const newest = (await readLease(store, component, signal))?.newest;
+        const newest = (await readLease(store, component, signal, number))?.newest;
         if (newest?.document?.token !== base.token)
             throw lose(newest?.document?.holder ?? "an unknown one");
         number = newest.number;
@@ -271,7 +285,7 @@ function holdLease(lease, held, context) {
     /** Only the newest counts. */
     async function tidy(signal) {
         try {
-            const older = (await readLease(store, component, signal))?.older ?? [];
+            const older = (await readLease(store, component, signal, number))?.older ?? [];
             if (older.length > 0)
                 await store.delete(older, signal);
         }
@@ -439,7 +453,7 @@ async function tryToTake(request, newest, context) {
         return undefined;
     // A number that was free could have been used and deleted since it was looked up; and a store that cannot create
     // exclusively lets two runs write the same one.
-    const found = await readLease(store, component, context.signal);
+    const found = await readLease(store, component, context.signal, number);
     if (found?.newest.document?.token !== base.token)
         return undefined;
     if (newest !== undefined && newest.document?.released !== true) {
@@ -2364,7 +2378,7 @@ async function* abortable(source, signal) {
  * seems damaged is read again: the same bytes twice are proven to be what the store holds.
  */
 /** How often something is read before the way it comes is given up. */
-const READINGS = 8;
+const second_look_READINGS = 8;
 /** For objects that can be read once. */
 const ONE_LOOK = {
     proven: () => undefined,
@@ -2386,7 +2400,7 @@ function secondLook(subject, reread, proven, onMended) {
                 catch (error) {
                     if (!(error instanceof errors/* DefectError */.uR))
                         throw error;
-                    if (reading === READINGS)
+                    if (reading === second_look_READINGS)
                         throw new stores_store/* GarbledRead */.g4(subject);
                     const again = await reread(offset, first.length);
                     if (Buffer.compare(again, bytes) === 0)
@@ -2415,7 +2429,7 @@ async function readSettled(subject, read) {
             const now = `${seen.bytes} ${seen.sha256()}`;
             if (error instanceof errors/* DefectError */.uR && now === before)
                 throw error;
-            if (reading === READINGS)
+            if (reading === second_look_READINGS)
                 throw error instanceof stores_store/* GarbledRead */.g4 ? error : new stores_store/* GarbledRead */.g4(subject);
             before = now;
         }

@@ -65,7 +65,7 @@ export function holdLease(lease: LeaseBase, held: Held, context: Context): HeldL
   /** The number is still ours, or becomes ours; else it is lost. */
   async function look(signal: AbortSignal): Promise<void> {
     const began = performance.now();
-    const newest = (await readLease(store, component, signal))?.newest;
+    const newest = (await readLease(store, component, signal, number))?.newest;
     if (newest?.document?.token !== base.token) throw lose(newest?.document?.holder ?? "an unknown one");
     number = newest.number;
     confirmed = began;
@@ -86,7 +86,7 @@ export function holdLease(lease: LeaseBase, held: Held, context: Context): HeldL
   /** Only the newest counts. */
   async function tidy(signal: AbortSignal): Promise<void> {
     try {
-      const older = (await readLease(store, component, signal))?.older ?? [];
+      const older = (await readLease(store, component, signal, number))?.older ?? [];
       if (older.length > 0) await store.delete(older, signal);
     } catch (error) {
       if (signal.aborted || warned) return;

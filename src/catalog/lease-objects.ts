@@ -1,5 +1,6 @@
 import { z } from "zod";
-import { DefectError } from "../errors.ts";
+import { DefectError, ToolError } from "../errors.ts";
+import { sleep } from "../stores/signals.ts";
 import { ObjectMissing, type Store } from "../stores/store.ts";
 import { encodeDocument, readDocument } from "./documents.ts";
 import { leaseKey, leaseNumber, leasePrefix } from "./layout.ts";
@@ -32,29 +33,45 @@ export interface LeaseObject {
   readonly modified: Date;
 }
 
-/** The lease object with the highest number, and the keys of all others; undefined when there is none. */
+/** A listing that shows what is not there any more is asked again so often. */
+const READINGS = 50;
+const AGAIN_MS = 100;
+
+/**
+ * The lease object with the highest number, and the keys of all others; undefined when there is none. `known` is a number
+ * that was there a moment ago: a listing may not show the newest yet, so what follows it is looked for by its name.
+ */
 export async function readLease(
   store: Store,
   component: string,
   signal: AbortSignal,
+  known = 0,
 ): Promise<{ readonly newest: LeaseObject; readonly older: readonly string[] } | undefined> {
-  for (;;) {
-    const keys: string[] = [];
-    let last: { readonly number: number; readonly key: string; readonly modified: Date } | undefined;
-    for await (const { key, modified } of store.list(leasePrefix(component), signal)) {
+  for (let reading = 1; ; reading += 1) {
+    const listed: { readonly number: number; readonly key: string }[] = [];
+    for await (const { key } of store.list(leasePrefix(component), signal)) {
       const number = leaseNumber(component, key);
-      if (number === undefined) continue;
-      if (last !== undefined) keys.push(last.key);
-      last = { number, key, modified };
+      if (number !== undefined) listed.push({ number, key });
     }
-    if (last === undefined) return undefined;
+    let number = Math.max(known, listed.at(-1)?.number ?? 0);
+    while ((await store.stat(leaseKey(component, number + 1), signal)) !== undefined) number += 1;
+    if (number === 0) return undefined;
+    const older = listed.filter((one) => one.number < number).map(({ key }) => key);
+    const found = await store.stat(leaseKey(component, number), signal);
     try {
-      const document = await readLeaseDocument(store, last.key, signal);
-      return { newest: { number: last.number, modified: last.modified, document }, older: keys };
+      if (found === undefined) throw new ObjectMissing(store.describe(leaseKey(component, number)));
+      const document = await readLeaseDocument(store, found.key, signal);
+      return { newest: { number, modified: found.modified, document }, older };
     } catch (error) {
-      // The holder has renewed it since it was listed.
+      // Its holder has renewed it since it was listed.
       if (!(error instanceof ObjectMissing)) throw error;
+      if (reading === READINGS) {
+        throw new ToolError(
+          `${store.describe(leasePrefix(component))} does not say who writes there: the store's list does not show what lies in it. Try again later.`,
+        );
+      }
     }
+    await sleep(AGAIN_MS, signal);
   }
 }
 

@@ -132,7 +132,7 @@ async function tryToTake(
   if (!(await createLease(store, component, number, document, context.signal))) return undefined;
   // A number that was free could have been used and deleted since it was looked up; and a store that cannot create
   // exclusively lets two runs write the same one.
-  const found = await readLease(store, component, context.signal);
+  const found = await readLease(store, component, context.signal, number);
   if (found?.newest.document?.token !== base.token) return undefined;
   if (newest !== undefined && newest.document?.released !== true) {
     context.log.info(
